@@ -1,0 +1,48 @@
+# `make` lists the targets. Each sets up what it needs, from nothing.
+SHELL := /bin/bash -euo pipefail
+MAKEFLAGS += --no-print-directory
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock check lint types unit test demo lab lab-down clean
+
+help:  ## list the targets
+	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## make .venv from requirements.lock
+	@scripts/setup
+
+lock: setup  ## choose new versions and write requirements.lock again
+	@scripts/lock
+
+check: lint types unit  ## lint, types, unit tests
+
+lint: setup
+	ruff check
+	ruff format --check
+	yamllint --strict .
+	ansible-lint
+
+types: setup
+	mypy
+
+unit: setup
+	pytest
+
+test: check  ## all that CI runs: check, then the real playbooks on a real host
+	@scripts/molecule default rollback
+	@scripts/coverage --check
+
+demo: setup  ## deploy a good release and a bad one on a throwaway host
+	@scripts/demo
+
+lab: setup  ## start a host on which release 1.0.0 of the sample application runs
+	@python -m lab up site1 --release 1.0.0
+
+lab-down: setup  ## remove every host of the lab, with its network, volumes and files
+	@python -m lab down
+
+clean: setup  ## lab-down, and the lab's images and build/ and .venv
+	@python -m lab down --images
+	@rm -rf build .venv
