@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One thing seen. Probes make observations and judge nothing; the judge reads them and looks at nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from typing import Any, Mapping
+
+from ._errors import SlipwayError
+
+PROBES = (
+    "page",
+    "health",
+    "flow",
+    "service",
+    "worker",
+    "cache",
+    "migration",
+    "backup",
+    "schema",
+    "switch",
+    "gate",
+)
+
+
+class ObservationError(SlipwayError):
+    """A mapping that is no observation."""
+
+
+def timestamp(moment: datetime) -> str:
+    """The moment in UTC with milliseconds, as observations carry it."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment that an ISO 8601 time with a zone names.
+
+    :raises ValueError: the text is not such a time.
+    """
+    moment = datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in {"Z", "z"} else text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One thing seen.
+
+    :param probe: one of PROBES.
+    :param subject: what was looked at, such as a path or a service.
+    :param at: when, ISO 8601 in UTC.
+    :param value: the figure seen; None when there is none.
+    :param unit: the unit of `value`.
+    :param ok: whether it is as it should be; None when it could not be seen.
+    :param detail: one line for people, without secrets.
+    """
+
+    probe: str
+    subject: str
+    at: str
+    value: float | None
+    unit: str | None
+    ok: bool | None
+    detail: str
+
+    def __post_init__(self) -> None:
+        problem = _problem(self)
+        if problem:
+            raise ObservationError(f"observation of {self.probe!r} {self.subject!r}: {problem}")
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Observation:
+        """The observation that `to_dict` wrote; ObservationError says what is wrong with anything else."""
+        if not isinstance(mapping, Mapping):
+            raise ObservationError(f"observation: must be a mapping, not {type(mapping).__name__}")
+        names = [item.name for item in fields(cls)]
+        missing = [name for name in names if name not in mapping]
+        unknown = sorted(str(name) for name in mapping if name not in names)
+        if missing or unknown:
+            parts = [
+                f"{label} {', '.join(found)}"
+                for label, found in (("lacks", missing), ("has unknown", unknown))
+                if found
+            ]
+            raise ObservationError(f"observation: {'; '.join(parts)}")
+        return cls(**mapping)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A mapping ready for JSON."""
+        return asdict(self)
+
+
+def _problem(item: Observation) -> str | None:
+    for name in ("probe", "subject", "at", "detail"):
+        if not isinstance(getattr(item, name), str):
+            return f"{name} must be text"
+    if item.probe not in PROBES:
+        return f"probe must be one of {', '.join(PROBES)}"
+    if item.value is not None and (
+        isinstance(item.value, bool) or not isinstance(item.value, (int, float)) or not math.isfinite(item.value)
+    ):
+        return "value must be a finite number or null"
+    if item.unit is not None and not isinstance(item.unit, str):
+        return "unit must be text or null"
+    if item.ok is not None and not isinstance(item.ok, bool):
+        return "ok must be true, false or null"
+    try:
+        parse_timestamp(item.at)
+    except ValueError:
+        return f"at must be an ISO 8601 time with a zone, not {item.at!r}"
+    return None

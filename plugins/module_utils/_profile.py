@@ -1,0 +1,740 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The application profile: what the application is, as plain data, checked as a whole before anything uses it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable, Mapping, TypeVar
+from urllib.parse import urlsplit
+
+from ._errors import SlipwayError
+
+MARKER_PREFIX = "slipway-smoke-"
+VERBS = ("get", "post", "put", "patch", "delete")
+
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SERVICE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
+_FILE = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+/ -]*")
+_DIRECTORY = re.compile(r"/[A-Za-z0-9_.@+/-]*")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?(?::[0-9]{1,5})?")
+_HEADER = re.compile(r"[A-Za-z0-9-]+")
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential|api_?key", re.IGNORECASE)
+_FLAGS = frozenset({"", "0", "1", "true", "false", "on", "off", "yes", "no"})
+
+_T = TypeVar("_T")
+
+
+class ProfileError(SlipwayError):
+    """A profile that cannot be used.
+
+    :param problems: every problem found, each one line that begins with the path of the value.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where the application's source is fetched from, as the host reaches it."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Services:
+    """Which Compose service plays which part."""
+
+    web: str
+    database: str
+    worker: str | None = None
+    cache: str | None = None
+    proxy: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The services that the application has."""
+        return tuple(
+            name for name in (self.database, self.cache, self.web, self.worker, self.proxy) if name is not None
+        )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The application's database, and the role that owns it."""
+
+    name: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Redis:
+    """The numbers of the Redis databases that hold the cache and Sidekiq's queues."""
+
+    cache_database: int = 0
+    worker_database: int = 0
+
+
+@dataclass(frozen=True)
+class Login:
+    """A form that opens a session."""
+
+    path: str
+    form: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that must load, and what it must contain."""
+
+    path: str
+    contains: str | None = None
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A Redis key that a visit to a page fills; `refresh` deletes the key first, by name."""
+
+    page: str
+    key: str
+    refresh: bool = False
+
+
+@dataclass(frozen=True)
+class HealthStatus:
+    """Where a health document says how it is, and which values are good ones."""
+
+    pointer: str
+    healthy: tuple[str | int | bool, ...]
+
+
+@dataclass(frozen=True)
+class HealthTime:
+    """Where a health document says when it was made."""
+
+    pointer: str
+
+
+@dataclass(frozen=True)
+class HealthServices:
+    """Where a health document lists its services; `status` is the key of each one's state."""
+
+    pointer: str
+    status: str
+    healthy: tuple[str | int | bool, ...]
+
+
+@dataclass(frozen=True)
+class HealthMinimum:
+    """A figure of a health document that must not be smaller."""
+
+    pointer: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """A JSON health document, and how to read it; pointers are JSON Pointers (RFC 6901)."""
+
+    path: str
+    status: HealthStatus
+    checked_at: HealthTime | None = None
+    services: HealthServices | None = None
+    minimums: tuple[HealthMinimum, ...] = ()
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What an answer must be."""
+
+    status: tuple[int, ...] = (200,)
+    contains: str | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A value taken out of an answer: the first group of `pattern`, in a header or, without one, in the body."""
+
+    name: str
+    pattern: re.Pattern[str]
+    header: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of a flow. `${name}` in path, form and `contains` stands for a captured value or the marker."""
+
+    verb: str
+    path: str
+    form: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expect: Expect = Expect()
+    captures: tuple[Capture, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether the request may change something."""
+        return self.verb != "get"
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """Removes what a flow made: `each` finds records in the answer to `get`, `delete` is the path of one of them."""
+
+    get: str
+    each: re.Pattern[str]
+    delete: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Something that users do, as requests one after another."""
+
+    name: str
+    steps: tuple[Step, ...]
+    cleanup: tuple[Cleanup, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether the flow may change something."""
+        return any(step.writes for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The application profile.
+
+    :param critical_timeout: seconds that a request may take before it counts as failed.
+    :param verify_tls: whether the certificate of an https base_url must be valid for the host header.
+    :param ca_file: certificates to trust instead of the system's.
+    """
+
+    name: str
+    directory: str
+    version_variable: str
+    repository: Repository
+    services: Services
+    database: Database
+    base_url: str
+    compose_files: tuple[str, ...] = ("compose.yml",)
+    compose_profiles: tuple[str, ...] = ()
+    env_file: str = ".env"
+    required_variables: tuple[str, ...] = ()
+    migrations_path: str = "db/migrate"
+    host_header: str | None = None
+    verify_tls: bool = True
+    ca_file: str | None = None
+    redis: Redis = Redis()
+    login: Login | None = None
+    pages: tuple[Page, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    health: Health | None = None
+    flows: tuple[Flow, ...] = ()
+    critical_timeout: float = 15
+
+    @classmethod
+    def parse(cls, mapping: object) -> Profile:
+        """Check `mapping` (the variable `application`) and build the profile; ProfileError lists every problem."""
+        problems: list[str] = []
+        reader = _Reader("application", mapping, problems)
+        profile = _profile(reader)
+        if problems or profile is None:
+            raise ProfileError(problems)
+        return profile
+
+
+def secrets(mapping: object) -> frozenset[str]:
+    """The values of a profile, usable or not, that must never be shown.
+
+    These are all values of the login form, flags aside, and any value under a name such as "password" or "api_token".
+    """
+    found: set[str] = set()
+    if isinstance(mapping, Mapping):
+        login = mapping.get("login")
+        form = login.get("form") if isinstance(login, Mapping) else None
+        if isinstance(form, Mapping):
+            found.update(str(value) for value in form.values())
+        _collect_secrets(mapping, found)
+    return frozenset(value for value in found if value.lower() not in _FLAGS)
+
+
+def _collect_secrets(value: object, found: set[str]) -> None:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if isinstance(item, (str, int)) and _SECRET_NAME.search(str(name)):
+                found.add(str(item))
+            _collect_secrets(item, found)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _collect_secrets(item, found)
+
+
+class _Reader:
+    """Takes values out of one mapping of the profile and notes everything that is wrong with them.
+
+    A getter returns None (or its default) for a value that is absent or wrong; the problem is in the shared list.
+    """
+
+    def __init__(self, path: str, value: object, problems: list[str]) -> None:
+        self.path = path
+        self._problems = problems
+        self._known: list[str] = []
+        self._usable = isinstance(value, Mapping)
+        self._values: Mapping[Any, Any] = value if isinstance(value, Mapping) else {}
+        if not self._usable:
+            self.problem("", f"must be a mapping, not {_kind(value)}")
+
+    def problem(self, key: str, text: str) -> None:
+        """Note a problem with the value at `key`."""
+        self._problems.append(f"{self.path}{'.' if key else ''}{key}: {text}")
+
+    def raw(self, key: str, *, required: bool = False) -> object:
+        """The value as it is; null is the same as absent."""
+        self._known.append(key)
+        value = self._values.get(key)
+        if value is None and required and self._usable:
+            self.problem(key, "is required")
+        return value
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value."""
+        self._known.append(key)
+        return self._values.get(key) is not None
+
+    def text(
+        self,
+        key: str,
+        check: Callable[[str], str | None] | None = None,
+        *,
+        required: bool = False,
+        default: str | None = None,
+    ) -> str | None:
+        """A text without control characters; `check` returns what is wrong with it."""
+        value = self.raw(key, required=required)
+        return default if value is None else self._checked(key, value, check)
+
+    def _checked(self, key: str, value: object, check: Callable[[str], str | None] | None) -> str | None:
+        wrong = _text_problem(value) or (check(value) if check and isinstance(value, str) else None)
+        if wrong:
+            self.problem(key, wrong)
+        return value if isinstance(value, str) else None
+
+    def texts(self, key: str, check: Callable[[str], str | None], default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A list of different texts."""
+        if not self.has(key):
+            return default
+        values = self._list(key)
+        found = [self._checked(f"{key}[{index}]", value, check) for index, value in enumerate(values)]
+        for name in sorted({item for item in found if item is not None and found.count(item) > 1}):
+            self.problem(key, f"names {name!r} twice")
+        return tuple(item for item in found if item is not None)
+
+    def number(self, key: str, default: float | None, *, least: float, most: float = float("inf")) -> float | None:
+        """A number in a range; required when it has no default."""
+        value = self.raw(key, required=default is None)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            limit = f"of at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
+            self.problem(key, f"must be a number {limit}")
+            return default
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self.raw(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.problem(key, f"must be true or false, not {_kind(value)}")
+            return default
+        return value
+
+    def pattern(self, key: str) -> re.Pattern[str] | None:
+        """A regular expression with at least one group."""
+        text = self.text(key, required=True)
+        if text is None:
+            return None
+        try:
+            pattern = re.compile(text)
+        except (re.error, RecursionError, OverflowError) as error:
+            self.problem(key, f"is no regular expression: {error}")
+            return None
+        if pattern.groups == 0:
+            self.problem(key, "must have a group in parentheses: what it matches is the value")
+            return None
+        return pattern
+
+    def form(self, key: str, *, required: bool = False) -> dict[str, str]:
+        """Fields of a form. Their values are never shown."""
+        value = self.raw(key, required=required)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.problem(key, f"must be a mapping of fields to values, not {_kind(value)}")
+            return {}
+        for name, item in value.items():
+            if not isinstance(name, str) or isinstance(item, (Mapping, list, tuple)) or item is None:
+                self.problem(f"{key}.{name}", f"must be a field name with a plain value, not {_kind(item)}")
+        return {str(name): _form_value(item) for name, item in value.items()}
+
+    def inside(self, key: str, build: Callable[[_Reader], _T | None], *, required: bool = False) -> _T | None:
+        """A mapping of its own."""
+        value = self.raw(key, required=required)
+        return None if value is None else self._built(key, value, build)
+
+    def items(self, key: str, build: Callable[[_Reader], _T | None], *, required: bool = False) -> tuple[_T, ...]:
+        """A list of mappings."""
+        if not self.has(key):
+            self.raw(key, required=required)
+            return ()
+        built = [self._built(f"{key}[{index}]", value, build) for index, value in enumerate(self._list(key))]
+        if required and not built:
+            self.problem(key, "must not be empty")
+        return tuple(item for item in built if item is not None)
+
+    def named(self, key: str, build: Callable[[str, _Reader], _T | None]) -> tuple[_T, ...]:
+        """A mapping of names to mappings."""
+        value = self.raw(key)
+        if value is None:
+            return ()
+        if not isinstance(value, Mapping):
+            self.problem(key, f"must be a mapping, not {_kind(value)}")
+            return ()
+        built = [
+            self._built(f"{key}.{name}", item, lambda reader, name=str(name): build(name, reader))  # type: ignore[misc]
+            for name, item in value.items()
+        ]
+        return tuple(item for item in built if item is not None)
+
+    def _built(self, key: str, value: object, build: Callable[[_Reader], _T | None]) -> _T | None:
+        reader = _Reader(f"{self.path}.{key}", value, self._problems)
+        item = build(reader)
+        reader.refuse_unknown()
+        return item
+
+    def _list(self, key: str) -> list[object]:
+        value = self._values[key]
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        self.problem(key, f"must be a list, not {_kind(value)}")
+        return []
+
+    def refuse_unknown(self) -> None:
+        """Note every key that nothing asked for."""
+        for key in self._values:
+            if key not in self._known:
+                near = difflib.get_close_matches(str(key), self._known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(sorted(set(self._known)))}"
+                self.problem(str(key), f"is unknown: {hint}")
+
+
+def _kind(value: object) -> str:
+    names = {
+        "NoneType": "nothing",
+        "str": "text",
+        "dict": "a mapping",
+        "list": "a list",
+        "bool": "true or false",
+        "int": "a number",
+    }
+    return names.get(type(value).__name__, type(value).__name__)
+
+
+def _form_value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _text_problem(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"must be text, not {_kind(value)}"
+    if not value:
+        return "must not be empty"
+    if any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in value):
+        return "must not contain control characters"
+    return None
+
+
+def _like(pattern: re.Pattern[str], rule: str) -> Callable[[str], str | None]:
+    return lambda value: None if pattern.fullmatch(value) else f"{rule}, not {value!r}"
+
+
+_project = _like(
+    _PROJECT, "must be a Compose project name: lower-case letters, digits, - and _, a letter or digit first"
+)
+_service = _like(_SERVICE, "must be the name of a Compose service: letters, digits, '.', - and _")
+_variable = _like(_VARIABLE, "must be the name of a variable: letters, digits and _, no digit first")
+_identifier = _like(
+    _IDENTIFIER, "must be a database identifier: at most 63 letters, digits, _, $ and -, a letter or _ first"
+)
+_host = _like(_HOST, "must be a host name, with a port if need be")
+_header = _like(_HEADER, "must be the name of a header")
+
+
+def _absolute(value: str) -> str | None:
+    if not value.startswith("/"):
+        return f"must be an absolute path, not {value!r}"
+    if not _DIRECTORY.fullmatch(value) or ".." in value.split("/"):
+        return "must be a path of letters, digits and . _ - + @ without '..'"
+    return "must not be the root directory" if not value.strip("/") else None
+
+
+def _relative(value: str) -> str | None:
+    if value.startswith("/"):
+        return f"must be relative to application.directory, not {value!r}"
+    if not _FILE.fullmatch(value) or ".." in value.split("/"):
+        return "must be a path of letters, digits and . _ - + @ inside application.directory, without '..'"
+    return None
+
+
+def _repository_url(value: str) -> str | None:
+    if value.startswith("-") or " " in value:
+        return "must be a Git URL or an absolute path"
+    # Git runs a command of its own choosing for transports such as ext::
+    if "::" in value:
+        return "must not name a Git transport helper"
+    return "must not contain a password: use a credential helper or an SSH key" if _with_password(value) else None
+
+
+def _with_password(value: str) -> bool:
+    try:
+        return "://" in value and urlsplit(value).password is not None
+    except ValueError:
+        return False
+
+
+def _base_url(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no URL: {error}"
+    if parts.scheme not in {"http", "https"} or not host:
+        return "must begin with http:// or https:// and name a host"
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or " " in value:
+        return "must be a scheme, a host and perhaps a port, nothing more"
+    return None
+
+
+def _path(value: str) -> str | None:
+    if not value.startswith("/"):
+        return "must begin with /"
+    return "must not begin with //" if value.startswith("//") else None
+
+
+def _pointer(value: str) -> str | None:
+    return None if value.startswith("/") else "must be a JSON Pointer, which begins with /"
+
+
+def _key(value: str) -> str | None:
+    if any(letter in value for letter in "*?["):
+        return "must be one key by name, not a pattern"
+    return None
+
+
+def _profile(reader: _Reader) -> Profile | None:
+    services = reader.inside("services", _services, required=True)
+    name = reader.text("name", _project, required=True)
+    directory = reader.text("directory", _absolute, required=True)
+    version_variable = reader.text("version_variable", _variable, required=True)
+    repository = reader.inside("repository", _repository, required=True)
+    database = reader.inside("database", _database, required=True)
+    base_url = reader.text("base_url", _base_url, required=True)
+    optional: dict[str, Any] = {
+        "compose_files": reader.texts("compose_files", _relative, ("compose.yml",)),
+        "compose_profiles": reader.texts("compose_profiles", _service),
+        "env_file": reader.text("env_file", _relative, default=".env"),
+        "required_variables": reader.texts("required_variables", _variable),
+        "migrations_path": reader.text("migrations_path", _relative, default="db/migrate"),
+        "host_header": reader.text("host_header", _host),
+        "verify_tls": reader.flag("verify_tls", default=True),
+        "ca_file": reader.text("ca_file", _absolute),
+        "redis": reader.inside("redis", _redis) or Redis(),
+        "login": reader.inside("login", _login),
+        "pages": reader.items("pages", _page),
+        "caches": reader.items("caches", _cache),
+        "health": reader.inside("health", _health),
+        "flows": reader.items("flows", _flow),
+        "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
+    }
+    reader.refuse_unknown()
+    if not optional["compose_files"]:
+        reader.problem("compose_files", "must not be empty")
+    if optional["caches"] and services is not None and services.cache is None:
+        reader.problem("services.cache", "is required, since application.caches names keys in it")
+    names = [flow.name for flow in optional["flows"]]
+    for repeated in sorted({item for item in names if names.count(item) > 1}):
+        reader.problem("flows", f"names {repeated!r} twice")
+    if None in (services, name, directory, version_variable, repository, database, base_url):
+        return None
+    return Profile(
+        name=name or "",
+        directory=(directory or "").rstrip("/"),
+        version_variable=version_variable or "",
+        repository=repository or Repository(""),
+        services=services or Services("", ""),
+        database=database or Database("", ""),
+        base_url=(base_url or "").rstrip("/"),
+        **optional,
+    )
+
+
+def _repository(reader: _Reader) -> Repository | None:
+    url = reader.text("url", _repository_url, required=True)
+    return None if url is None else Repository(url)
+
+
+def _services(reader: _Reader) -> Services | None:
+    web = reader.text("web", _service, required=True)
+    database = reader.text("database", _service, required=True)
+    others = {key: reader.text(key, _service) for key in ("worker", "cache", "proxy")}
+    given = [name for name in (web, database, *others.values()) if name is not None]
+    for name in sorted({item for item in given if given.count(item) > 1}):
+        reader.problem("", f"{name!r} plays two parts: each part is a service of its own")
+    return None if web is None or database is None else Services(web, database, **others)
+
+
+def _database(reader: _Reader) -> Database | None:
+    name = reader.text("name", _identifier, required=True)
+    user = reader.text("user", _identifier, required=True)
+    return None if name is None or user is None else Database(name, user)
+
+
+def _redis(reader: _Reader) -> Redis:
+    numbers = {}
+    for key in ("cache_database", "worker_database"):
+        number = reader.number(key, 0, least=0, most=1023) or 0
+        if number != int(number):
+            reader.problem(key, "must be a whole number")
+        numbers[key] = int(number)
+    return Redis(**numbers)
+
+
+def _login(reader: _Reader) -> Login | None:
+    path = reader.text("path", _path, required=True)
+    form = reader.form("form", required=True)
+    return None if path is None else Login(path, form)
+
+
+def _page(reader: _Reader) -> Page | None:
+    path = reader.text("path", _path, required=True)
+    contains = reader.text("contains")
+    return None if path is None else Page(path, contains)
+
+
+def _cache(reader: _Reader) -> Cache | None:
+    page = reader.text("page", _path, required=True)
+    key = reader.text("key", _key, required=True)
+    refresh = reader.flag("refresh", default=False)
+    return None if page is None or key is None else Cache(page, key, refresh)
+
+
+def _health(reader: _Reader) -> Health | None:
+    path = reader.text("path", _path, required=True)
+    status = reader.inside("status", _health_status, required=True)
+    checked_at = reader.inside("checked_at", _health_time)
+    services = reader.inside("services", _health_services)
+    minimums = reader.items("minimums", _health_minimum)
+    return None if path is None or status is None else Health(path, status, checked_at, services, minimums)
+
+
+def _health_status(reader: _Reader) -> HealthStatus | None:
+    pointer = reader.text("pointer", _pointer, required=True)
+    healthy = _healthy(reader)
+    return None if pointer is None else HealthStatus(pointer, healthy)
+
+
+def _health_time(reader: _Reader) -> HealthTime | None:
+    pointer = reader.text("pointer", _pointer, required=True)
+    return None if pointer is None else HealthTime(pointer)
+
+
+def _health_services(reader: _Reader) -> HealthServices | None:
+    pointer = reader.text("pointer", _pointer, required=True)
+    status = reader.text("status", default="status")
+    healthy = _healthy(reader)
+    return None if pointer is None or status is None else HealthServices(pointer, status, healthy)
+
+
+def _health_minimum(reader: _Reader) -> HealthMinimum | None:
+    pointer = reader.text("pointer", _pointer, required=True)
+    at_least = reader.number("at_least", None, least=0)
+    return None if pointer is None or at_least is None else HealthMinimum(pointer, at_least)
+
+
+def _healthy(reader: _Reader) -> tuple[str | int | bool, ...]:
+    value = reader.raw("healthy", required=True)
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(item, (str, int)) for item in value):
+        reader.problem("healthy", "must be a list of the values that mean healthy")
+        return ()
+    return tuple(value)
+
+
+def _flow(reader: _Reader) -> Flow | None:
+    name = reader.text("name", required=True)
+    known = {"marker"}
+    steps = reader.items("steps", lambda inner: _step(inner, known), required=True)
+    cleanup = reader.items("cleanup", _cleanup)
+    return None if name is None else Flow(name, steps, cleanup)
+
+
+def _step(reader: _Reader, known: set[str]) -> Step | None:
+    verbs = [verb for verb in VERBS if reader.has(verb)]
+    if len(verbs) != 1:
+        reader.problem("", f"must have exactly one of {', '.join(VERBS)}")
+    verb = verbs[0] if verbs else "get"
+    path = reader.text(verb, _path) if verbs else None
+    form = reader.form("form")
+    expect = reader.inside("expect", _expect) or Expect()
+    captures = reader.named("capture", _capture)
+    used = [
+        (verb, path or ""),
+        ("expect.contains", expect.contains or ""),
+        *((f"form.{key}", form[key]) for key in form),
+    ]
+    for key, text in used:
+        for name in _REFERENCE.findall(text):
+            if name not in known:
+                reader.problem(key, f"${{{name}}} is not known here: captured before are {', '.join(sorted(known))}")
+    known.update(capture.name for capture in captures)
+    return None if path is None else Step(verb, path, form, expect, captures)
+
+
+def _expect(reader: _Reader) -> Expect:
+    value = reader.raw("status")
+    statuses = [200] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+    valid = [item for item in statuses if isinstance(item, int) and not isinstance(item, bool) and 100 <= item <= 599]
+    if not statuses or len(valid) != len(statuses):
+        reader.problem("status", "must be an HTTP status or a list of them")
+    return Expect(tuple(valid), reader.text("contains"))
+
+
+def _capture(name: str, reader: _Reader) -> Capture | None:
+    if not _VARIABLE.fullmatch(name) or name == "marker":
+        reader.problem("", "must be a name of letters, digits and _, other than marker")
+    pattern = reader.pattern("pattern")
+    header = reader.text("header", _header)
+    return None if pattern is None else Capture(name, pattern, header)
+
+
+def _cleanup(reader: _Reader) -> Cleanup | None:
+    get = reader.text("get", _path, required=True)
+    each = reader.pattern("each")
+    delete = reader.text("delete", _path, required=True)
+    if each is not None and delete is not None:
+        groups = {str(number) for number in range(1, each.groups + 1)}
+        names = set(_REFERENCE.findall(delete))
+        for name in sorted(names - groups):
+            reader.problem("delete", f"${{{name}}} is no group of each")
+        if not names & groups:
+            reader.problem("delete", "must contain ${1}, the first group of each")
+    if get is None or each is None or delete is None:
+        return None
+    return Cleanup(get, each, delete)
