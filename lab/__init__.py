@@ -1,0 +1,1 @@
+"""The throwaway lab: hosts in containers, on which releases of the sample application run."""

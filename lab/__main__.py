@@ -1,0 +1,96 @@
+"""`python -m lab`: the throwaway lab from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab import engine, host, images, snapshot, swarm
+from lab._common import BUILD, CACHE, LabError, told
+from lab.host import Host
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    top = argparse.ArgumentParser(prog="python -m lab", description="Hosts to deploy to, made of containers.")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("engine", help="find, or install and start, a Docker engine")
+    commands.add_parser("images", help="build the images that are missing or changed")
+    up = commands.add_parser("up", help="start a host; one of that name is replaced")
+    up.add_argument("name", help="site1 (10.89.0.11), site2 (10.89.0.12), ...")
+    content = up.add_mutually_exclusive_group()
+    content.add_argument("--release", default="1.0.0", help="the release that runs there (default: %(default)s)")
+    content.add_argument("--empty", action="store_true", help="no application, only its images and repository")
+    down = commands.add_parser("down", help="remove a host, or everything that the lab started")
+    down.add_argument("name", nargs="?", help="only this host")
+    down.add_argument("--images", action="store_true", help="remove the images and snapshots too")
+    return top
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let one command work at a time: two would build the same image."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def up(wanted: Host, release: str, *, empty: bool) -> None:
+    """Start a host as asked."""
+    images.ensure()
+    host.remove(wanted)
+    name = snapshot.key(release)
+    if not empty and snapshot.exists(name):
+        snapshot.restore(wanted, name)
+        return
+    with told(f"{wanted.name}: started"):
+        host.start(wanted)
+    swarm.prepare(wanted)
+    if empty:
+        host.make_secrets(wanted)
+    else:
+        swarm.install(wanted, release)
+        snapshot.take(wanted, name)
+
+
+def down(name: str | None, *, with_images: bool) -> None:
+    """Remove what was asked for; where no engine answers there is nothing of it."""
+    if not engine.answers():
+        return
+    if name is None:
+        host.remove_all()
+    else:
+        host.remove(Host(name))
+    if with_images:
+        images.remove()
+        shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def main() -> int:
+    """Do what the command line says."""
+    asked = parser().parse_args()
+    try:
+        wanted = Host(asked.name) if getattr(asked, "name", None) else None
+        with alone():
+            if asked.command == "down":
+                down(asked.name, with_images=asked.images)
+                return 0
+            engine.ensure()
+            if asked.command == "images":
+                images.ensure()
+            elif wanted is not None:
+                with told(f"{wanted.name}: ready at {wanted.address}"):
+                    up(wanted, asked.release, empty=asked.empty)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

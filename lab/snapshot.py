@@ -1,0 +1,87 @@
+"""Keeps a host on which a release was installed, so that the next one like it is copied instead of made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docker.errors import ImageNotFound
+
+from lab import host as hosts
+from lab import images, swarm
+from lab._common import CACHE, LABEL, ROOT, digest, run, told
+from lab.host import Host
+
+IMAGE = "slipway-lab/snapshot"
+MADE_BY = ("images.py", "host.py", "swarm.py", "snapshot.py")
+
+
+def key(release: str) -> str:
+    """Return a name for everything that such a host is made of."""
+    inputs = [ROOT / "lab" / "host", *(ROOT / "lab" / name for name in MADE_BY), swarm.SAMPLE]
+    return digest(release, *images.BOOTSTRAP, *inputs)
+
+
+def archive(name: str) -> Path:
+    """Return where the inner engine's files are kept."""
+    return CACHE / f"{name}.tar"
+
+
+def exists(name: str) -> bool:
+    """Tell whether both halves of a snapshot are there."""
+    with hosts.engine() as client:
+        try:
+            client.images.get(f"{IMAGE}:{name}")
+        except ImageNotFound:
+            return False
+    return archive(name).exists()
+
+
+def take(host: Host, name: str) -> None:
+    """Stop a host, keep it, and start it again."""
+    forget()
+    with told(f"{host.name}: snapshot taken"):
+        swarm.pause(host)
+        # What makes a host itself must not be found on two.
+        host.sh("rm -f /etc/ssh/ssh_host_*; : >/etc/machine-id")
+        run(["docker", "stop", "--time", "60", host.container])
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = archive(name).with_suffix(".partial")
+        copy(host, f"tar --create --xattrs --xattrs-include='*' --numeric-owner --file /cache/{partial.name} .")
+        run(["docker", "commit", "--change", f"LABEL {LABEL}={name}", host.container, f"{IMAGE}:{name}"])
+        partial.rename(archive(name))
+        run(["docker", "start", host.container])
+        hosts.wait(host)
+        hosts.trust(host)
+        swarm.begin(host)
+
+
+def restore(host: Host, name: str) -> None:
+    """Start a host from a snapshot."""
+    with told(f"{host.name}: snapshot copied"):
+        with hosts.engine() as client:
+            hosts.make_volume(client, host.container)
+        copy(host, f"tar --extract --xattrs --xattrs-include='*' --numeric-owner --file /cache/{name}.tar")
+    with told(f"{host.name}: started"):
+        hosts.start(host, f"{IMAGE}:{name}")
+        swarm.begin(host)
+        swarm.read_secrets(host)
+
+
+def copy(host: Host, script: str) -> None:
+    """Run a script in the volume of a host that is not running."""
+    run(
+        [
+            *("docker", "run", "--rm", "--network", "none", "--label", LABEL, *hosts.PRIVILEGES),
+            *("--volume", f"{host.container}:/volume", "--volume", f"{CACHE}:/cache", "--workdir", "/volume"),
+            *("--entrypoint", "bash", images.HOST, "-ec", script),
+        ]
+    )
+
+
+def forget() -> None:
+    """Remove older snapshots: what they were made of has changed."""
+    with hosts.engine() as client:
+        for image in client.images.list(name=IMAGE):
+            client.images.remove(str(image.id), force=True)
+    for path in (*CACHE.glob("*.tar"), *CACHE.glob("*.partial")):
+        path.unlink()

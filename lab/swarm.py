@@ -1,0 +1,87 @@
+"""Puts the sample application on a host by hand, with git and Compose, as customers have it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lab import host as hosts
+from lab import images
+from lab._common import ROOT, LabError, program, run, told
+from lab.host import Host
+
+SAMPLE = ROOT / "examples" / "swarm"
+DIRECTORY = "/opt/swarm"
+REPOSITORY = "/srv/git/swarm.git"
+OWNER = "deploy"
+
+
+def prepare(host: Host) -> None:
+    """Give a host what it has before anyone deploys: the images of a registry, and the repository to pull from."""
+    with told(f"{host.name}: runtime images loaded"):
+        load_images(host)
+    with tempfile.TemporaryDirectory(prefix="slipway-lab-") as directory:
+        repository = Path(directory) / "swarm.git"
+        run([sys.executable, str(SAMPLE / "compose_repository.py"), str(repository)])
+        archive = Path(directory) / "swarm.tar"
+        run(["tar", "--create", "--file", str(archive), "--directory", directory, repository.name])
+        host.sh(
+            f"install -d -o {OWNER} -g {OWNER} {DIRECTORY} {Path(REPOSITORY).parent}\n"
+            f"tar --extract --no-same-owner --directory {Path(REPOSITORY).parent}\n"
+            f"chown -R {OWNER}: {REPOSITORY}",
+            stdin=archive.read_bytes(),
+        )
+
+
+def load_images(host: Host) -> None:
+    """Copy the runtime images into the host's own engine."""
+    docker = program("docker") or "docker"
+    with subprocess.Popen([docker, "save", *images.RUNTIME_TAGS], stdout=subprocess.PIPE) as saved:
+        run(["docker", "exec", "--interactive", host.container, "docker", "load"], stdin=saved.stdout)
+    if saved.returncode:
+        raise LabError("docker save failed: run `python -m lab images` again")
+
+
+def environment(release: str, secrets: dict[str, str]) -> str:
+    """Return the .env file of the application."""
+    lines = {"APP_VERSION": release, "APPLICATION_HOST": "swarm.example.test"} | {
+        name.upper(): value for name, value in secrets.items()
+    }
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+def install(host: Host, release: str) -> None:
+    """Install a release, seed its database, and start it."""
+    secrets = hosts.make_secrets(host)
+    with told(f"{host.name}: release {release} built"):
+        host.sh(
+            f"git clone --quiet {REPOSITORY} {DIRECTORY}\n"
+            f"cd {DIRECTORY}\n"
+            f"git -c advice.detachedHead=false checkout --quiet {release}\n"
+            "umask 077 && cat >.env\n"
+            "docker compose build --quiet",
+            user=OWNER,
+            stdin=environment(release, secrets).encode(),
+        )
+    with told(f"{host.name}: database prepared and seeded"):
+        host.sh(f"cd {DIRECTORY} && docker compose run --rm -T web bin/rails db:prepare", user=OWNER)
+    with told(f"{host.name}: release {release} started"):
+        begin(host)
+
+
+def begin(host: Host) -> None:
+    """Start the application and return when it is healthy."""
+    host.sh(f"cd {DIRECTORY} && docker compose up --detach --wait --wait-timeout 120", user=OWNER)
+
+
+def pause(host: Host) -> None:
+    """Stop the application in good order, so that its data is at rest."""
+    host.sh(f"cd {DIRECTORY} && docker compose stop", user=OWNER)
+
+
+def read_secrets(host: Host) -> None:
+    """Take the secrets from the host's .env file and leave them where its inventory finds them."""
+    values = dict(line.split("=", 1) for line in host.sh(f"cat {DIRECTORY}/.env").splitlines() if "=" in line)
+    hosts.keep_secrets(host, {name: values[name.upper()] for name in hosts.SECRETS})
