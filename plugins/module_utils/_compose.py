@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker and Compose, through their command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Sequence
+
+from ._errors import CommandError, SlipwayError
+
+if TYPE_CHECKING:
+    from ._process import Completed, Runner
+    from ._profile import Profile
+
+BUILD_TIMEOUT = 3600
+UP_TIMEOUT = 300
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of the project, as `docker inspect` shows it."""
+
+    id: str
+    name: str
+    service: str
+    image: str
+    running: bool
+    healthy: bool | None
+    oneoff: bool
+    environment: dict[str, str]
+
+
+class Docker:
+    """The engine itself: images and containers, by id."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def image_id(self, reference: str) -> str | None:
+        """The id of a local image, or None."""
+        done = self._runner.run(["docker", "image", "inspect", "--format", "{{.Id}}", reference], check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def image_sizes(self, references: Sequence[str]) -> int:
+        """The size in bytes of local images together; those that are not here count as nothing."""
+        if not references:
+            return 0
+        done = self._runner.run(["docker", "image", "inspect", "--format", "{{.Id}} {{.Size}}", *references], check=False)
+        sizes = dict(line.split() for line in done.stdout.splitlines())
+        return sum(map(int, sizes.values()))
+
+    def tag(self, image: str, reference: str) -> None:
+        """Give an image another name."""
+        self._runner.run(["docker", "image", "tag", image, reference])
+
+    def containers(self, project: str) -> list[Container]:
+        """All containers of a Compose project, one-off ones included."""
+        ids = self._runner.run(
+            ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"]
+        ).stdout.split()
+        if not ids:
+            return []
+        # A container that ends in between makes inspect fail for that one and print the others.
+        done = self._runner.run(["docker", "inspect", "--type", "container", *ids], check=False)
+        return [_container(item) for item in json.loads(done.stdout or "[]")]
+
+
+def _container(item: dict[str, Any]) -> Container:
+    labels = item["Config"].get("Labels") or {}
+    health = (item["State"].get("Health") or {}).get("Status")
+    return Container(
+        id=item["Id"],
+        name=item["Name"].lstrip("/"),
+        service=labels.get("com.docker.compose.service", ""),
+        image=item["Image"],
+        running=item["State"]["Running"] and not item["State"].get("Restarting", False),
+        healthy=None if health is None else health == "healthy",
+        oneoff=labels.get("com.docker.compose.oneoff") == "True",
+        environment=dict(line.partition("=")[::2] for line in item["Config"].get("Env") or []),
+    )
+
+
+class Compose:
+    """One Compose project, seen through one set of Compose files.
+
+    :param source: where the Compose files are: the project directory itself, or the source of a release under way.
+    :param version: the value of the profile's version variable for every call; the env file's own when None.
+    """
+
+    def __init__(self, runner: Runner, profile: Profile, source: Path | None = None, version: str | None = None) -> None:
+        self._runner = runner
+        self._profile = profile
+        self._source = source or Path(profile.directory)
+        self._environment = {} if version is None else {profile.version_variable: version}
+
+    def _argv(self, directory: Path) -> list[str]:
+        profile = self._profile
+        argv = ["docker", "compose", "--project-name", profile.name, "--project-directory", str(directory)]
+        argv += ["--env-file", str(Path(profile.directory) / profile.env_file)]
+        for name in profile.compose_files:
+            argv += ["--file", str(self._source / name)]
+        for name in profile.compose_profiles:
+            argv += ["--profile", name]
+        return argv
+
+    def call(self, *arguments: str, timeout: float = 60, check: bool = True, directory: Path | None = None) -> Completed:
+        """Run `docker compose` with `arguments`.
+
+        :param directory: what relative paths in the Compose files stand for; the project directory, so that bind mounts
+            stay where the data is, unless it is an image that is built.
+        """
+        argv = [*self._argv(directory or Path(self._profile.directory)), *arguments]
+        return self._runner.run(argv, env=self._environment, timeout=timeout, check=check)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved Compose model; SlipwayError says in one line what is wrong with the files."""
+        for name in self._profile.compose_files:
+            if not (self._source / name).is_file():
+                raise SlipwayError(f"Compose file {self._source / name} does not exist: mend application.compose_files")
+        try:
+            model: dict[str, Any] = json.loads(self.call("config", "--format", "json").stdout)
+        except CommandError as error:
+            reason = error.output.splitlines()[-1] if error.output else str(error)
+            raise SlipwayError(f"Compose refuses {', '.join(self._profile.compose_files)} in {self._source}: {reason}") from error
+        return model
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Each service's image under the name that Compose looks it up by."""
+        return {
+            name: service.get("image") or f"{self._profile.name}-{name}" for name, service in self.config["services"].items()
+        }
+
+    def replicas(self, service: str) -> int:
+        """How many containers the Compose files ask for."""
+        model = self.config["services"][service]
+        return int(model.get("scale") or (model.get("deploy") or {}).get("replicas") or 1)
+
+    def built(self) -> list[str]:
+        """The services whose image is built here."""
+        return [name for name, service in self.config["services"].items() if service.get("build")]
+
+    def build(self) -> None:
+        """Build what the Compose files build, from the release's own source."""
+        self.call("build", "--quiet", directory=self._source, timeout=BUILD_TIMEOUT)
+
+    def up(self, *services: str) -> None:
+        """Start or replace what differs and wait until it is healthy.
+
+        Without `services` it is the whole project, and containers of services that the files no longer name are removed.
+        """
+        self._up(*(services or ("--remove-orphans",)))
+
+    def recreate(self, *services: str) -> None:
+        """Replace the containers of `services`, whether they differ or not."""
+        self._up("--force-recreate", "--no-deps", *services)
+
+    def _up(self, *arguments: str) -> None:
+        waiting = ("--wait", "--wait-timeout", str(UP_TIMEOUT))
+        self.call("up", "--detach", "--no-build", "--pull", "never", *waiting, *arguments, timeout=UP_TIMEOUT + 60)
+
+    def stop(self, *services: str) -> None:
+        """Stop containers and keep them."""
+        self.call("stop", *services, timeout=UP_TIMEOUT)
+
+    def run_once(self, service: str, *command: str, timeout: float) -> Completed:
+        """Run a command in a one-off container of a service's image, removed afterwards."""
+        return self.call("run", "--rm", "--no-TTY", "--no-deps", service, *command, timeout=timeout, check=False)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine: carries out a plan, step by step, under the site's flock, each step written down before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+from ._errors import SlipwayError
+from ._observation import Observation
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+
+def _nothing() -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan.
+
+    :param done: whether the host is already as the step would leave it; read-only.
+    :param apply: carries it out; what it returns goes into the journal and the result, so it holds no secret.
+    """
+
+    name: str
+    done: Callable[[], bool]
+    apply: Callable[[], dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A named sequence of steps for one release.
+
+    :param probe: the kind of observation that the plan makes.
+    :param verify: asked after the last step, also when nothing was left to do: what is wrong, empty when all is well.
+    """
+
+    name: str
+    version: str
+    probe: str
+    steps: Sequence[Step]
+    verify: Callable[[], list[str]] = _nothing
+
+
+@dataclass
+class Outcome:
+    """What a plan did, or would do: the steps that change something, the facts they gave, what was observed."""
+
+    changed: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    observations: list[Observation] = field(default_factory=list)
+
+
+class StepError(SlipwayError):
+    """A step failed; carries the observation that the judge decides by."""
+
+    def __init__(self, message: str, observation: Observation) -> None:
+        self.observations = [observation]
+        super().__init__(message)
+
+
+def preview(plan: Plan) -> Outcome:
+    """What carrying out the plan would change as the host stands now."""
+    return Outcome(changed=[step.name for step in plan.steps if not step.done()])
+
+
+def carry_out(site: Site, plan: Plan) -> Outcome:
+    """Carry out the steps that are not done yet and verify; the caller holds the site's flock.
+
+    :raises StepError: at the first step that fails; those before it stay as they are.
+    """
+    outcome = Outcome()
+    about = {"plan": plan.name, "release": plan.version}
+
+    def failed(step: str, reason: str) -> StepError:
+        site.ledger.journal({**about, "step": step, "event": "failed", "reason": reason})
+        observation = Observation(plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason)
+        return StepError(f"{plan.name} of {plan.version}: {step}: {reason}", observation)
+
+    for step in plan.steps:
+        try:
+            if step.done():
+                continue
+            site.ledger.journal({**about, "step": step.name, "event": "begin"})
+            facts = step.apply() or {}
+        except (SlipwayError, OSError) as error:
+            raise failed(step.name, str(error)) from error
+        site.ledger.journal({**about, "step": step.name, "event": "done", **facts})
+        outcome.changed.append(step.name)
+        outcome.facts.update(facts)
+    try:
+        wrong = plan.verify()
+    except (SlipwayError, OSError) as error:
+        raise failed("verify", str(error)) from error
+    if wrong:
+        raise failed("verify", "; ".join(wrong))
+    observation = Observation(plan.probe, plan.name, site.ledger.now(), None, None, ok=True, detail=", ".join(outcome.changed) or "nothing to do")
+    outcome.observations.append(observation)
+    return outcome

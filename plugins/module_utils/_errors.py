@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The errors that an operator is meant to read: what is wrong, where, and how to mend it, on one line."""
+
+from __future__ import annotations
+
+
+class SlipwayError(Exception):
+    """Anything that stops an operation on purpose; its text is shown to the operator as it stands."""
+
+
+class LockedError(SlipwayError):
+    """Another process or another run holds this site."""
+
+
+class OutOfOrderError(SlipwayError):
+    """A step was asked for whose conditions are not met, such as a switch without a backup."""
+
+
+class CommandError(SlipwayError):
+    """A command on the host ended with a failure.
+
+    :param argv: the command, without its environment.
+    :param returncode: its exit code; None when it ran out of time.
+    :param output: the end of what it printed.
+    """
+
+    def __init__(self, argv: list[str], returncode: int | None, output: str) -> None:
+        self.argv = argv
+        self.returncode = returncode
+        self.output = output.strip()
+        ended = "ran out of time" if returncode is None else f"ended with code {returncode}"
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        reason = f": {lines[-1]}" if lines else ""
+        super().__init__(f"{' '.join(argv[:6])}{' ...' if len(argv) > 6 else ''} {ended}{reason}"[:600])

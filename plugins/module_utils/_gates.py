@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's gates: all are looked at, read-only, and all that is wrong is said at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Callable
+
+from ._errors import CommandError, SlipwayError
+from ._ledger import State
+from ._observation import Observation
+from ._plan_stage import missing_services
+from ._site import Site
+
+MINIMUM_PYTHON = (3, 9)
+MINIMUM_ENGINE = 25
+MINIMUM_COMPOSE = (2, 20)
+CLOCK_TOLERANCE = 30
+HEADROOM = 1.1
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", ""}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is about to be done.
+
+    :param verb: decides which gates are looked at (see GATES).
+    :param run: the id of the run that asks; it may hold the site already.
+    :param ref: the git ref that names the release, for a deploy.
+    :param controller_time: seconds since the epoch on the controller when it asked.
+    """
+
+    verb: str
+    run: str
+    version: str | None = None
+    ref: str | None = None
+    controller_time: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the gates found.
+
+    :param commit: what the ref names, for a deploy.
+    :param already: whether the release asked for already runs, whole, as the ledger has it.
+    """
+
+    observations: list[Observation]
+    commit: str | None
+    already: bool
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each gate that does not hold."""
+        return [f"{item.subject}: {item.detail}" for item in self.observations if not item.ok]
+
+
+class Gates:
+    """The gates of one site for one request. A gate returns what it saw, or raises what is wrong."""
+
+    def __init__(self, site: Site, request: Request) -> None:
+        self.site = site
+        self.request = request
+        self.profile = site.profile
+
+    @cached_property
+    def _state(self) -> State:
+        return self.site.ledger.state()
+
+    @property
+    def _first_install(self) -> bool:
+        return self._state.current is None and not self.site.containers(self.profile.services.web)
+
+    @cached_property
+    def commit(self) -> str | None:
+        """The commit that the release's ref names in the repository."""
+        if self.request.ref is None or shutil.which("git") is None:
+            return None
+        return self.site.checkout.remote_commit(self.request.ref)
+
+    def python(self) -> str:
+        """Modules run on the host's Python."""
+        found = ".".join(map(str, sys.version_info[:3]))
+        if sys.version_info[:2] < MINIMUM_PYTHON:
+            raise SlipwayError(f"the host's Python is {found}: install 3.9 or later, or point ansible_python_interpreter at one")
+        return found
+
+    def docker(self) -> str:
+        """A Docker engine that answers and is new enough."""
+        if shutil.which("docker") is None:
+            raise SlipwayError("Docker is not installed on the host: install Docker Engine 25 or later with Compose v2")
+        try:
+            version = self.site.runner.run(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.strip()
+        except CommandError as error:
+            reason = error.output.splitlines()[-1] if error.output else "no answer"
+            raise SlipwayError(f"the Docker engine does not answer ({reason}): start it, or let this user reach it") from error
+        if int(version.split(".")[0]) < MINIMUM_ENGINE:
+            raise SlipwayError(f"Docker Engine is {version}: version {MINIMUM_ENGINE} or later is needed")
+        return version
+
+    def compose(self) -> str:
+        """Compose v2."""
+        done = self.site.runner.run(["docker", "compose", "version", "--short"], check=False)
+        version = done.stdout.strip().lstrip("v")
+        if done.returncode != 0 or not version:
+            raise SlipwayError("Docker Compose v2 is not installed on the host: install the docker compose plugin")
+        if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_COMPOSE:
+            raise SlipwayError(f"Docker Compose is {version}: version 2.20 or later is needed")
+        return version
+
+    def compose_files(self) -> str:
+        """Compose files that are valid and have the profile's services."""
+        if not self.site.checkout.exists:
+            return "nothing is installed yet: looked at when the release is staged"
+        missing = missing_services(self.site, self.site.compose)
+        if missing:
+            raise SlipwayError(
+                f"{', '.join(self.profile.compose_files)} in {self.site.directory} has no service {', '.join(missing)}: mend application.services"
+            )
+        return f"{len(self.site.compose.config['services'])} services"
+
+    def checkout(self) -> str:
+        """A git checkout in which nobody changed a tracked file."""
+        if shutil.which("git") is None:
+            raise SlipwayError("git is not installed on the host: install it, the release comes by git")
+        if not self.site.checkout.exists:
+            directory = self.site.directory
+            if directory.exists() and any(directory.iterdir()):
+                raise SlipwayError(f"{directory} holds files and is no git checkout: make it one, or name another application.directory")
+            return "nothing is installed yet"
+        changes = self.site.checkout.changes()
+        if changes and not (self._first_install and self._state.current is None):
+            raise SlipwayError(f"tracked files were changed by hand in {self.site.directory}: {', '.join(changes[:5])}: commit them in the repository, or 'git checkout' them")
+        return self.site.checkout.head()[:12]
+
+    def release(self) -> str:
+        """A release that the repository has and that is what it was."""
+        version, url = self.request.version, self.profile.repository.url
+        try:
+            commit = self.commit
+        except CommandError as error:
+            reason = error.output.splitlines()[-1] if error.output else str(error)
+            raise SlipwayError(f"the repository {url} cannot be read from the host ({reason}): mend application.repository.url or its access") from error
+        if commit is None:
+            raise SlipwayError(f"release {self.request.ref} is neither a tag nor a branch of {url}: push it, or ask for one that exists")
+        known = self.site.ledger.release(version or "")
+        if known is not None and known.commit != commit:
+            raise SlipwayError(f"release {version} was commit {known.commit[:12]} on this site and is now {commit[:12]}: releases never change, give the new one its own version")
+        return commit[:12]
+
+    def secrets(self) -> str:
+        """Every variable that the application needs."""
+        values = {**self.site.env_file.values(), **self.site.environment}
+        missing = [name for name in self.profile.required_variables if not values.get(name)]
+        if missing:
+            raise SlipwayError(f"{', '.join(missing)} has no value in {self.site.env_file.path} or in application_environment: set it there")
+        return f"{len(self.profile.required_variables)} variables"
+
+    def database(self) -> str:
+        """A PostgreSQL of this Compose project that answers."""
+        external = self._external_database()
+        if external:
+            raise SlipwayError(f"the database is at {external}, outside this Compose project: managed PostgreSQL is not supported, nothing here could back it up or bring it back")
+        if self._first_install:
+            return "nothing is installed yet"
+        try:
+            return f"PostgreSQL {self.site.database.server_version()}, {self.site.database.size() / 1e6:.0f} MB"
+        except CommandError as error:
+            reason = error.output.splitlines()[-1] if error.output else str(error)
+            raise SlipwayError(f"database {self.profile.database.name} does not answer as {self.profile.database.user}: {reason}") from error
+
+    def _external_database(self) -> str | None:
+        """The host in DATABASE_URL when it is none of this project's containers."""
+        if not self.site.checkout.exists:
+            return None
+        services = self.site.compose.config["services"]
+        url = (services.get(self.profile.services.web, {}).get("environment") or {}).get("DATABASE_URL")
+        host = urllib.parse.urlsplit(url).hostname if url else None
+        inside = {name for key, service in services.items() for name in (key, service.get("container_name"), service.get("hostname"))}
+        return host if host and host not in inside else None
+
+    def disk(self) -> str:
+        """Room for a backup, its copy in the container, a restored database and the new images, on each file system."""
+        size = 0 if self._first_install else self.site.database.size()
+        state = self._state
+        images = list(self.site.ledger.known_release(state.current).images.values()) if state.current else []
+        code = self.site.docker.image_sizes(images or [item.image for item in self.site.containers(self.profile.services.web)])
+        engine = Path(self.site.runner.run(["docker", "info", "--format", "{{.DockerRootDir}}"]).stdout.strip())
+        needs: dict[int, float] = {}
+        places: dict[int, Path] = {}
+        for path, amount in ((self.site.backups, size), (engine, 2 * size + (code if self.request.verb == "deploy" else 0))):
+            place = _existing(path)
+            device = place.stat().st_dev
+            needs[device] = needs.get(device, 0) + amount * HEADROOM
+            places.setdefault(device, place)
+        for device, need in needs.items():
+            free = shutil.disk_usage(places[device]).free
+            if free < need:
+                raise SlipwayError(f"{places[device]} has {free / 1e6:.0f} MB free and {need / 1e6:.0f} MB are needed: make room there")
+        return f"{sum(needs.values()) / 1e6:.0f} MB needed"
+
+    def ports(self) -> str:
+        """Published ports that are free, or this application's own."""
+        if not self.site.checkout.exists:
+            return "nothing is installed yet"
+        running = {item.service for item in self.site.containers()}
+        wanted = [
+            (port.get("host_ip") or "0.0.0.0", int(port["published"]))  # noqa: S104 - what Docker itself binds
+            for name, service in self.site.compose.config["services"].items()
+            for port in service.get("ports", [])
+            if port.get("published") and port.get("protocol", "tcp") == "tcp" and name not in running
+        ]
+        taken = [str(port) for host, port in wanted if not _free(host, port)]
+        if taken:
+            raise SlipwayError(f"port {', '.join(taken)} is taken by another program: stop it, or publish another port")
+        return f"{len(wanted)} to be opened"
+
+    def clock(self) -> str:
+        """A clock that agrees with the controller's: evidence is judged by its time."""
+        if self.request.controller_time is None:
+            return "the controller's time was not given"
+        skew = time.time() - self.request.controller_time
+        if abs(skew) > CLOCK_TOLERANCE:
+            raise SlipwayError(f"the host's clock differs from the controller's by {skew:+.0f} s: set both by NTP")
+        return f"{skew:+.1f} s"
+
+    def lock(self) -> str:
+        """Nobody else at work here."""
+        run = self._state.run
+        if run is not None and run.id != self.request.run:
+            raise SlipwayError(f"another run has this site: {self.site.ledger.describe_run()}: wait for it; if it is dead, run playbooks/unlock.yml")
+        if self.site.ledger.busy():
+            raise SlipwayError(f"another process works on this site now: {self.site.ledger.describe_run()}: wait for it")
+        return "free"
+
+    def candidate(self) -> str:
+        """No release that was left half done."""
+        candidate = self._state.candidate
+        if candidate is not None:
+            raise SlipwayError(f"release {candidate.version} was left half done ({candidate.phase}): run playbooks/rollback.yml first")
+        return "none"
+
+    def drift(self) -> str:
+        """What runs is what the ledger says."""
+        if self._state.current is None:
+            return "to be adopted" if not self._first_install else "nothing is installed yet"
+        wrong = self.site.runs(self.site.ledger.known_release(self._state.current))
+        if wrong:
+            raise SlipwayError(f"what runs is not release {self._state.current} as the ledger has it ({wrong[0]}): run 'docker compose up -d' in {self.site.directory}")
+        return f"{self._state.current} runs"
+
+    def already(self) -> bool:
+        """Whether the release asked for is the one that stands, and its files and containers are whole."""
+        version = self.request.version
+        release = self.site.ledger.release(version) if version else None
+        if release is None or version != self._state.current or self._state.candidate is not None:
+            return False
+        return release.commit == self.commit and self.site.checkout.is_at(release.commit) and not self.site.runs(release)
+
+
+_HOST = ("python", "docker", "compose")
+GATES: dict[str, tuple[str, ...]] = {
+    "deploy": (
+        *_HOST, "checkout", "compose_files", "release", "secrets", "database", "disk", "ports", "clock", "lock", "candidate", "drift",
+    ),
+    "backup": (*_HOST, "compose_files", "database", "disk", "lock"),
+    "rollback": (*_HOST, "lock"),
+}
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _free(host: str, port: int) -> bool:
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def look(site: Site, request: Request) -> Answer:
+    """Look at every gate of the request's verb. One that depends on a missing tool says so itself."""
+    gates = Gates(site, request)
+
+    def one(name: str) -> Observation:
+        gate: Callable[[], str] = getattr(gates, name)
+        try:
+            detail, ok = gate(), True
+        except SlipwayError as error:
+            detail, ok = str(error), False
+        except (OSError, ValueError, KeyError) as error:
+            detail, ok = f"{type(error).__name__}: {error}", False
+        return Observation("gate", name, site.ledger.now(), None, None, ok=ok, detail=detail)
+
+    foundation = [one(name) for name in _HOST]
+    if not all(item.ok for item in foundation):
+        # without an engine the gates that ask it would only repeat that
+        rest = [name for name in GATES[request.verb] if name in ("release", "secrets", "clock", "lock", "candidate")]
+    else:
+        rest = [name for name in GATES[request.verb] if name not in _HOST]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        observations = foundation + list(pool.map(one, rest))
+    whole = all(item.ok for item in observations)
+    return Answer(observations, gates.commit if whole else None, already=whole and gates.already())
+
+
+def facts(site: Site) -> dict[str, Any]:
+    """Where the site stands, for people: what runs, what is half done, who is at work, what comes next."""
+    state = site.ledger.state()
+    running = {item.name: item.image[7:19] for item in site.containers()} if shutil.which("docker") else {}
+    if state.run is not None:
+        following = "wait for it; if it is dead: playbooks/unlock.yml"
+    elif state.candidate is not None:
+        following = "playbooks/rollback.yml"
+    else:
+        following = "playbooks/deploy.yml"
+    return {
+        "current": state.current,
+        "candidate": None if state.candidate is None else {"version": state.candidate.version, "phase": state.candidate.phase},
+        "run": None if state.run is None else site.ledger.describe_run(),
+        "containers": running,
+        "backups": sorted(name for name in os.listdir(site.backups) if not name.endswith(".partial")) if site.backups.is_dir() else [],
+        "history": state.history[-10:],
+        "next": following,
+    }

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The application's git checkout on the host. Every command runs as the checkout's owner, with that user's keys."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._errors import SlipwayError
+
+if TYPE_CHECKING:
+    from ._process import Runner
+
+NETWORK_TIMEOUT = 300
+
+
+class Checkout:
+    """The git checkout that the application runs from.
+
+    :param directory: the project directory.
+    :param url: the repository it is cloned and fetched from.
+    """
+
+    def __init__(self, runner: Runner, directory: Path, url: str) -> None:
+        self._runner = runner
+        self.directory = directory
+        self._url = url
+
+    @property
+    def exists(self) -> bool:
+        """Whether the directory is a git checkout."""
+        return (self.directory / ".git").exists()
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """The uid and gid that the checkout belongs to; those of its nearest existing parent before it is there."""
+        place = self.directory
+        while not place.exists():
+            place = place.parent
+        status = place.stat()
+        return status.st_uid, status.st_gid
+
+    def _git(self, *arguments: str, directory: Path | None = None, timeout: float = 60, check: bool = True) -> str:
+        place = str(directory or self.directory)
+        # never ask for a password, never start an editor: nobody is there to answer
+        environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+        argv = ["git", "-c", f"safe.directory={place}", "-C", place, *arguments]
+        return self._runner.run(argv, env=environment, owner=self.owner[0], timeout=timeout, check=check).stdout
+
+    def remote_commit(self, ref: str) -> str | None:
+        """The commit that a tag, a branch or a full commit id names in the repository; None when it has none such."""
+        patterns = [f"refs/tags/{ref}", f"refs/tags/{ref}^{{}}", f"refs/heads/{ref}"]
+        place = self.directory if self.exists else Path("/")
+        listed = self._git("ls-remote", self._url, *patterns, directory=place, timeout=NETWORK_TIMEOUT)
+        commits = {name: commit for commit, name in (line.split("\t") for line in listed.splitlines())}
+        # an annotated tag's own id is no commit: the peeled one is
+        for pattern in (patterns[1], patterns[0], patterns[2]):
+            if pattern in commits:
+                return commits[pattern]
+        is_commit = len(ref) == 40 and all(letter in "0123456789abcdef" for letter in ref)
+        return ref if is_commit else None
+
+    def fetch(self) -> None:
+        """Bring the repository's branches and tags here; clone it first where nothing is yet."""
+        if not self.exists:
+            uid, gid = self.owner
+            if not self.directory.exists():
+                self.directory.mkdir(parents=True)
+                os.chown(self.directory, uid, gid)
+            self._git("clone", "--quiet", "--no-checkout", self._url, ".", timeout=NETWORK_TIMEOUT)
+        self._git("fetch", "--quiet", "--tags", "--prune", self._url, "+refs/heads/*:refs/remotes/slipway/*", timeout=NETWORK_TIMEOUT)
+
+    def head(self) -> str:
+        """The commit that is checked out."""
+        return self._git("rev-parse", "HEAD").strip()
+
+    def has_commit(self, commit: str) -> bool:
+        """Whether a commit is already here."""
+        return bool(self._git("rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}", check=False).strip())
+
+    def tag_of(self, commit: str) -> str | None:
+        """A tag that names `commit`, the highest version first."""
+        names = self._git("tag", "--points-at", commit, "--sort=-version:refname").split()
+        return names[0] if names else None
+
+    def changes(self) -> list[str]:
+        """The tracked files that somebody changed by hand."""
+        return [line[3:] for line in self._git("status", "--porcelain", "--untracked-files=no").splitlines()]
+
+    def is_at(self, commit: str) -> bool:
+        """Whether exactly the files of `commit` are in place."""
+        return self.head() == commit and not self.changes()
+
+    def differing(self, old: str, new: str) -> list[str]:
+        """The files that differ between two commits."""
+        return self._git("diff", "--name-only", old, new).splitlines()
+
+    def check_out(self, commit: str) -> None:
+        """Put the files of `commit` in place; untracked files (the env file, data) are left alone."""
+        self._git("checkout", "--quiet", "--detach", commit)
+
+    def export(self, commit: str, destination: Path) -> None:
+        """Put the files of `commit` into `destination` as a work tree of its own; what is there is replaced."""
+        uid, gid = self.owner
+        if not destination.exists():
+            destination.mkdir(mode=0o700)
+        os.chown(destination, uid, gid)
+        if (destination / ".git").exists():
+            self._git("checkout", "--quiet", "--force", "--detach", commit, directory=destination)
+            return
+        if any(destination.iterdir()):
+            raise SlipwayError(f"{destination} holds files that Slipway did not put there: move them away")
+        self._git("worktree", "prune")
+        self._git("worktree", "add", "--quiet", "--force", "--detach", str(destination), commit)
+
+    def forget(self, destination: Path) -> None:
+        """Remove an exported work tree."""
+        if destination.exists():
+            self._git("worktree", "remove", "--force", str(destination))

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the thin modules share: their common arguments, and one place where an error becomes a module's failure."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NoReturn, Protocol
+
+from ._engine import Outcome, Plan, carry_out, preview
+from ._errors import OutOfOrderError, SlipwayError
+from ._profile import Profile
+from ._site import STATE_DIRECTORY, Site
+
+# A call that must not give up (a rollback) waits for the one before it to end.
+PATIENT = 900.0
+BRIEF = 10.0
+
+
+class Module(Protocol):
+    """What is used of AnsibleModule."""
+
+    params: dict[str, Any]
+    check_mode: bool
+
+    def exit_json(self, **result: Any) -> NoReturn: ...
+    def fail_json(self, msg: str, **result: Any) -> NoReturn: ...
+
+
+SITE_ARGUMENTS: dict[str, Any] = {
+    "application": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "compose_files": {"type": "list", "elements": "str"},
+            "compose_profiles": {"type": "list", "elements": "str"},
+            "env_file": {"type": "str"},
+            "version_variable": {"type": "str", "required": True},
+            "required_variables": {"type": "list", "elements": "str"},
+            "repository": {"type": "dict", "required": True},
+            "services": {"type": "dict", "required": True},
+            "database": {"type": "dict", "required": True},
+            "migrations_path": {"type": "str"},
+            "base_url": {"type": "str", "required": True},
+            "host_header": {"type": "str"},
+            "login": {
+                "type": "dict",
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "form": {"type": "dict", "required": True, "no_log": True},
+                },
+            },
+            "pages": {"type": "list", "elements": "dict"},
+            "caches": {"type": "list", "elements": "dict"},
+            "health": {"type": "dict"},
+            "flows": {"type": "list", "elements": "dict"},
+            "critical_timeout": {"type": "float"},
+        },
+    },
+}
+
+ENGINE_ARGUMENTS: dict[str, Any] = {
+    **SITE_ARGUMENTS,
+    "environment": {"type": "dict", "no_log": True},
+    "state_directory": {"type": "path", "default": STATE_DIRECTORY},
+    "backup_directory": {"type": "path"},
+}
+
+RUN_ARGUMENTS: dict[str, Any] = {**ENGINE_ARGUMENTS, "run": {"type": "dict", "required": True}}
+
+
+def profile_of(module: Module) -> Profile:
+    """The profile in the module's arguments; what was not given keeps its default."""
+    given = {name: value for name, value in module.params["application"].items() if value is not None}
+    return Profile.parse(given)
+
+
+def site_of(module: Module) -> Site:
+    """The site that the module's arguments describe."""
+    parameters = module.params
+    environment = {name: str(value) for name, value in (parameters["environment"] or {}).items()}
+    return Site(profile_of(module), parameters["state_directory"], parameters["backup_directory"], environment)
+
+
+def result_of(site: Site, outcome: Outcome, before: str | None, after: str | None) -> dict[str, Any]:
+    """A module's result: the steps that changed something, the facts they gave, and the releases as a diff."""
+    return {
+        "changed": bool(outcome.changed),
+        "steps": outcome.changed,
+        "observations": [item.to_dict() for item in outcome.observations],
+        "rails_boots": site.rails_boots,
+        "diff": {"before": f"{before}\n", "after": f"{after if outcome.changed else before}\n"},
+        **outcome.facts,
+    }
+
+
+def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BRIEF) -> Outcome:
+    """Carry out a plan under the flock for the run in the arguments; in check mode say what it would do."""
+    if module.check_mode:
+        try:
+            return preview(plan())
+        except OutOfOrderError:
+            # nothing was staged in check mode, so that what comes after staging is not known step by step
+            return Outcome(changed=["known when the release is staged"])
+    with site.ledger.locked(wait):
+        site.ledger.check_run(int(module.params["run"].get("token", 0)))
+        return carry_out(site, plan())
+
+
+def perform(module: Module, action: Callable[[Site], dict[str, Any]]) -> None:
+    """Run a module's action; an error that people are meant to read becomes its failure, with what was observed."""
+    site: Site | None = None
+    try:
+        site = site_of(module)
+        result = action(site)
+    except SlipwayError as error:
+        observations = [item.to_dict() for item in getattr(error, "observations", [])]
+        module.fail_json(str(error), observations=observations, rails_boots=site.rails_boots if site else 0)
+    module.exit_json(**result)

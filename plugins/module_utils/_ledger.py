@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger: what runs on this site, what ran before, who works on it now, and which steps were begun.
+
+One directory a site, on the host, so that it survives the controller:
+
+    ledger.json       the state below, replaced atomically
+    lock              the flock that every state-changing process holds from its beginning to its end
+    journal.jsonl     the write-ahead record: a line before and after each step
+    releases/VERSION/ the release's record, its source, what it replaced
+    backups/ID/       dumps and their manifests
+    runs/ID.json      the evidence and the verdict of each run
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, TypeVar
+
+from ._errors import LockedError, OutOfOrderError, SlipwayError
+
+FORMAT = 1
+
+PHASES = ("staged", "backed_up", "migrating", "migrated", "switching", "switched")
+
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One immutable release: `images` maps a Compose service to an image id, `references` to the name Compose uses."""
+
+    version: str
+    commit: str
+    images: dict[str, str]
+    references: dict[str, str]
+    migrations: list[str]
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a candidate replaces: the state that a rollback must return to.
+
+    :param version: the release that stood; None on a first install.
+    :param migrations: the versions that were applied to the database.
+    :param schema: SHA-256 of the normalised schema; None when there was no database yet.
+    :param backup: the id of the backup taken for this release; None until there is one.
+    """
+
+    version: str | None
+    migrations: list[str]
+    schema: str | None
+    backup: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release on its way in, and the last phase that it entered (one of PHASES)."""
+
+    version: str
+    phase: str
+    before: Before
+
+    def reached(self, phase: str) -> bool:
+        """Whether the candidate has entered `phase`, or one after it."""
+        return PHASES.index(self.phase) >= PHASES.index(phase)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who works on this site now. `token` is the fencing token: a higher one ends an older run's rights."""
+
+    id: str
+    token: int
+    verb: str
+    owner: str
+    started: str
+    last_seen: float
+
+
+@dataclass(frozen=True)
+class State:
+    """All that changes: the release that stands, the one on its way in, the run that is open, what happened."""
+
+    token: int = 0
+    current: str | None = None
+    candidate: Candidate | None = None
+    run: Run | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _record(kind: type[_Record], data: Mapping[str, Any]) -> _Record:
+    """Build a dataclass from stored JSON; what a newer version added is left out."""
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]  # each kind is a dataclass
+    return kind(**{name: value for name, value in data.items() if name in known})
+
+
+def _state(data: Mapping[str, Any]) -> State:
+    candidate, run = data["candidate"], data["run"]
+    return State(
+        token=data["token"],
+        current=data["current"],
+        candidate=candidate and Candidate(candidate["version"], candidate["phase"], _record(Before, candidate["before"])),
+        run=run and _record(Run, run),
+        history=data["history"],
+    )
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Replace `path` so that a crash at any moment leaves the old content or the new, never a mixture."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        os.fchmod(descriptor, mode)
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        stream.write(content)
+        stream.flush()
+        os.fsync(descriptor)
+    os.replace(partial, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Ledger:
+    """The ledger of one site.
+
+    :param root: the site's directory; made on the first write.
+    :param clock: seconds since the epoch.
+    """
+
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self._clock = clock
+        self._held = False
+
+    # reading
+
+    def state(self) -> State:
+        """The state as it stands; an empty one where no ledger is."""
+        try:
+            data = json.loads((self.root / "ledger.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return State()
+        except ValueError as error:
+            raise SlipwayError(f"{self.root / 'ledger.json'} is damaged ({error}): restore it from a copy") from error
+        if data.get("format") != FORMAT:
+            raise SlipwayError(
+                f"{self.root / 'ledger.json'} has format {data.get('format')}, this version reads {FORMAT}: use the Slipway that wrote it"
+            )
+        return _state(data)
+
+    def release(self, version: str) -> Release | None:
+        """The record of a release that was built or adopted here, or None."""
+        try:
+            return _record(Release, json.loads((self.release_directory(version) / "release.json").read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def known_release(self, version: str) -> Release:
+        """The record of a release that must be here."""
+        release = self.release(version)
+        if release is None:
+            raise SlipwayError(f"release {version} has no record in {self.root / 'releases'}: it was never built or adopted here")
+        return release
+
+    def before(self, version: str) -> Before | None:
+        """What a release replaced when it came in; None for one that was adopted."""
+        try:
+            return _record(Before, json.loads((self.release_directory(version) / "before.json").read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def release_directory(self, version: str) -> Path:
+        """Where a release keeps its record and source."""
+        return self.root / "releases" / version
+
+    def busy(self) -> bool:
+        """Whether a state-changing process is at work on this site at this moment."""
+        try:
+            with (self.root / "lock").open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def now(self) -> str:
+        """The time in UTC, ISO 8601."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+
+    # writing
+
+    @contextmanager
+    def locked(self, wait: float = 10) -> Iterator[None]:
+        """Hold the site's flock, waiting for at most `wait` seconds."""
+        self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for name, mode in (("releases", 0o711), ("backups", 0o700), ("runs", 0o700)):
+            (self.root / name).mkdir(mode=mode, exist_ok=True)
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor) as stream:
+            deadline = time.monotonic() + wait
+            while True:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise LockedError(f"another process works on this site now: {self.describe_run()}") from None
+                    time.sleep(0.1)
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    def describe_run(self) -> str:
+        """Who holds the site, in words."""
+        run = self.state().run
+        if run is None:
+            return "no run is open"
+        silent = max(0, round(self._clock() - run.last_seen))
+        return f"{run.verb} by {run.owner} since {run.started}, last sign of life {silent} s ago"
+
+    def _write(self, state: State) -> None:
+        if not self._held:
+            raise OutOfOrderError("the ledger is written only under its lock")
+        content = json.dumps({"format": FORMAT, **asdict(state)}, indent=1) + "\n"
+        write_file(self.root / "ledger.json", content.encode())
+
+    def update(self, **changes: Any) -> State:
+        """Replace parts of the state, durably."""
+        state = replace(self.state(), **changes)
+        self._write(state)
+        return state
+
+    def open_run(self, run_id: str, verb: str, owner: str) -> Run:
+        """Take the site for a run of several calls; LockedError when another run has it."""
+        state = self.state()
+        if state.run is not None and state.run.id != run_id:
+            raise LockedError(f"another run has this site: {self.describe_run()}; if it is dead: playbooks/unlock.yml")
+        token = state.token + 1
+        run = Run(run_id, token, verb, owner, self.now(), self._clock())
+        self.update(token=token, run=run)
+        return run
+
+    def check_run(self, token: int) -> Run:
+        """Make sure that the caller still has the site, and note that it lives."""
+        run = self.state().run
+        if run is None:
+            raise OutOfOrderError("no run is open on this site: start the playbook from its beginning, where the gates are checked")
+        if run.token != token:
+            raise LockedError(f"this run has lost the site ({self.describe_run()}): run status.yml to see where it stands")
+        run = replace(run, last_seen=self._clock())
+        self.update(run=run)
+        return run
+
+    def close_run(self, run: Run, evidence: Mapping[str, Any], *, accept: bool) -> State:
+        """Record a run's evidence and free the site; with `accept` its candidate becomes the release that stands."""
+        state = self.state()
+        record = {**asdict(run), "ended": self.now(), **evidence}
+        write_file(self.root / "runs" / f"{run.id}.json", (json.dumps(record, indent=1) + "\n").encode())
+        if accept and state.candidate is not None:
+            version = state.candidate.version
+            event = {"at": self.now(), "release": version, "event": "deployed", "from": state.current}
+            return self.update(current=version, candidate=None, run=None, history=[*state.history, event])
+        return self.update(run=None)
+
+    def save_release(self, release: Release) -> None:
+        """Record a release; a version can never be recorded with another commit."""
+        known = self.release(release.version)
+        if known is not None and known.commit != release.commit:
+            raise SlipwayError(
+                f"release {release.version} was commit {known.commit[:12]} on this site and is now {release.commit[:12]}: "
+                "releases never change, give the new one its own version"
+            )
+        directory = self.release_directory(release.version)
+        directory.mkdir(mode=0o711, exist_ok=True)
+        write_file(directory / "release.json", (json.dumps(asdict(release), indent=1) + "\n").encode())
+
+    def enter(self, phase: str, **before: Any) -> Candidate:
+        """Note that the candidate enters `phase`, never stepping back, and what is newly known of the state before it."""
+        candidate = self.state().candidate
+        if candidate is None:
+            raise OutOfOrderError("no release is on its way in on this site: stage one first")
+        candidate = replace(
+            candidate,
+            phase=candidate.phase if candidate.reached(phase) else phase,
+            before=replace(candidate.before, **before),
+        )
+        content = json.dumps(asdict(candidate.before), indent=1) + "\n"
+        write_file(self.release_directory(candidate.version) / "before.json", content.encode())
+        self.update(candidate=candidate)
+        return candidate
+
+    def journal(self, entry: Mapping[str, Any]) -> None:
+        """Append one line to the write-ahead record, durably."""
+        line = json.dumps({"at": self.now(), **entry}, default=str) + "\n"
+        descriptor = os.open(self.root / "journal.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            cut_short = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, (b"\n" if cut_short else b"") + line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def journal_tail(self, count: int) -> list[dict[str, Any]]:
+        """The last `count` entries of the journal; a line cut short by a crash is left out."""
+        try:
+            lines = (self.root / "journal.jsonl").read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines[-count:]:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue
+        return entries

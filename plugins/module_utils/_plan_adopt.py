@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adoption: an application that people put on this host by hand becomes the release that stands."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ._engine import Plan, Step
+from ._errors import SlipwayError
+from ._ledger import Release
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+def adoptable(site: Site) -> bool:
+    """Whether the application runs here and no release of it stands in the ledger."""
+    return site.ledger.state().current is None and bool(site.containers(site.profile.services.web))
+
+
+def observe_release(site: Site) -> Release:
+    """The release that runs, as it can be seen: commit, image ids, applied migrations.
+
+    Its version is the env file's, else a tag of the commit, else the commit's first twelve digits.
+    """
+    commit = site.checkout.head()
+    named = site.env_file.values().get(site.profile.version_variable) or site.checkout.tag_of(commit) or commit[:12]
+    if not VERSION.fullmatch(named):
+        raise SlipwayError(f"the running version is named {named!r} in {site.env_file.path}: a version is letters, digits, . _ -")
+    images: dict[str, str] = {}
+    for container in site.containers():
+        if images.setdefault(container.service, container.image) != container.image:
+            raise SlipwayError(f"containers of service {container.service} run different images: let 'docker compose up -d' finish first")
+    references = {service: name for service, name in site.compose.references.items() if service in images}
+    return Release(named, commit, images, references, site.database.migrations(), adopted=True)
+
+
+def adopt(site: Site) -> Plan:
+    """The plan that records what runs and keeps its images from being lost to the next build."""
+
+    def record() -> dict[str, Any]:
+        release = observe_release(site)
+        for service, image in release.images.items():
+            site.docker.tag(image, site.kept_name(service, release.version))
+        site.ledger.save_release(release)
+        site.ledger.update(current=release.version)
+        return {"adopted": release.version, "commit": release.commit}
+
+    return Plan("adopt", "what runs", "gate", [Step("record what runs", lambda: not adoptable(site), record)])

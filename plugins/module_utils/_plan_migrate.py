@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Migrations: run once by the new image, and looked at afterwards."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ._engine import Plan, Step
+from ._errors import OutOfOrderError, SlipwayError
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+_ABORTED = re.compile(r"An error has occurred, .*", re.MULTILINE)
+
+
+def migration_reason(printed: str) -> str:
+    """The line of `db:migrate`'s output that says why it failed."""
+    aborted = _ABORTED.search(printed)
+    tail = printed[aborted.end() :] if aborted else printed
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    if not lines:
+        return "it printed nothing"
+    return (lines[0] if aborted else lines[-1])[:300]
+
+
+def migrate(site: Site, version: str, timeout: float) -> Plan:
+    """The plan that applies the migrations of `version` that the database lacks.
+
+    :param timeout: seconds that `db:migrate` may take.
+    """
+    candidate = site.ledger.state().candidate
+    if candidate is None or candidate.version != version or not candidate.reached("backed_up"):
+        raise OutOfOrderError(f"release {version} may not migrate: it was not staged and backed up in this run, start deploy.yml from its beginning")
+    release = site.ledger.known_release(version)
+    before = candidate.before
+
+    def applied() -> bool:
+        return set(release.migrations) <= set(site.database.migrations())
+
+    def run() -> dict[str, Any]:
+        missing = sorted(set(release.migrations) - set(site.database.migrations()), key=int)
+        site.ledger.enter("migrating")
+        code, printed = site.rails(site.compose_of(release), "bin/rails", "db:migrate", timeout=timeout)
+        log = site.log(version, "migrate", printed)
+        if code != 0:
+            raise SlipwayError(f"{migration_reason(printed)} (all of it: {log})")
+        return {"migrations": missing}
+
+    def verify() -> list[str]:
+        wrong = []
+        now, expected = set(site.database.migrations()), set(before.migrations) | set(release.migrations)
+        if now != expected:
+            wrong.append(f"applied migrations differ from expectation: {', '.join(sorted(now ^ expected))}")
+        wrong += [f"index {name} is invalid" for name in site.database.invalid_indexes()]
+        if set(before.migrations) == now and site.database.schema() != before.schema:
+            wrong.append("the schema changed although no migration was applied")
+        if not wrong:
+            site.ledger.enter("migrated")
+        return wrong
+
+    return Plan("migrate", version, "migration", [Step("run db:migrate", applied, run)], verify)

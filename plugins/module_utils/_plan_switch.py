@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The switch: the project directory, the env file, the image names and the containers become a release's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._engine import Plan, Step
+from ._errors import CommandError, OutOfOrderError, SlipwayError
+from ._plan_stage import point_references, references_point_to
+
+if TYPE_CHECKING:
+    from ._ledger import Release
+    from ._site import Site
+
+
+def _mounted_files_changed(site: Site, config: dict[str, Any], old: str, new: str) -> list[str]:
+    """Services that mount a tracked file which differs: their containers hold the old file until they are made again."""
+    changed = [str(site.directory / name) for name in site.checkout.differing(old, new)]
+    services = []
+    for name, service in config["services"].items():
+        sources = [mount["source"] for mount in service.get("volumes", []) if mount.get("type") == "bind"]
+        if any(path == source or path.startswith(f"{source}/") for source in sources for path in changed):
+            services.append(name)
+    return services
+
+
+def steps_to_run(site: Site, release: Release, replaced: Release | None) -> list[Step]:
+    """The steps after which `release` runs, whatever ran before. A switch and a way back are the same steps."""
+    assignments = {**site.environment, site.profile.version_variable: release.version}
+
+    def assigned() -> bool:
+        values = site.env_file.values()
+        return all(values.get(key) == value for key, value in assignments.items())
+
+    def started() -> bool:
+        if site.runs(release):
+            return False
+        compose = site.compose_of(release)
+        well = [item for item in site.containers() if item.service in release.images and item.healthy is not False]
+        return len(well) >= sum(compose.replicas(name) for name in release.images)
+
+    def start() -> None:
+        compose = site.compose_of(release)
+        stale = _mounted_files_changed(site, compose.config, replaced.commit, release.commit) if replaced else []
+        try:
+            compose.up()
+            if stale:
+                compose.recreate(*stale)
+        except CommandError as error:
+            log = site.log(release.version, "up", error.output)
+            raise SlipwayError(f"{error} (all of it: {log})") from error
+
+    return [
+        Step("check out the source", lambda: site.checkout.is_at(release.commit), lambda: site.checkout.check_out(release.commit)),
+        Step("write the env file", assigned, lambda: site.env_file.assign(assignments, site.checkout.owner)),
+        Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release)),
+        Step("start the containers", started, start),
+    ]
+
+
+def switch(site: Site, version: str) -> Plan:
+    """The plan that lets the migrated candidate `version` take the place of what runs."""
+    candidate = site.ledger.state().candidate
+    if candidate is None or candidate.version != version or not candidate.reached("migrated"):
+        raise OutOfOrderError(f"release {version} may not be switched to: it was not migrated in this run, start deploy.yml from its beginning")
+    release = site.ledger.known_release(version)
+    replaced = None if candidate.before.version is None else site.ledger.known_release(candidate.before.version)
+
+    def begin() -> None:
+        site.ledger.enter("switching")
+
+    def verify() -> list[str]:
+        wrong = site.runs(release)
+        if not wrong:
+            site.ledger.enter("switched")
+        return wrong
+
+    return Plan("switch", version, "switch", [Step("begin the switch", lambda: candidate.reached("switching"), begin), *steps_to_run(site, release, replaced)], verify)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A site: one host, one Compose project, its database and its ledger, as every plan of the engine sees it."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._compose import Compose, Container, Docker
+from ._errors import SlipwayError
+from ._git import Checkout
+from ._ledger import Ledger, Release, write_file
+from ._postgres import Database
+from ._process import HostRunner, Runner
+
+if TYPE_CHECKING:
+    from ._profile import Profile
+
+STATE_DIRECTORY = "/var/lib/slipway"
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
+
+
+class EnvFile:
+    """The `.env` file beside the Compose files. Only single keys are ever changed; the rest stays as people wrote it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def values(self) -> dict[str, str]:
+        """The assignments in it, quotes taken off; empty where there is no file."""
+        if not self.path.is_file():
+            return {}
+        found = (_ASSIGNMENT.match(line) for line in self.path.read_text("utf-8").splitlines())
+        return {match[1]: match[2].strip().strip("\"'") for match in found if match}
+
+    def assign(self, changes: dict[str, str], owner: tuple[int, int]) -> None:
+        """Set some keys, keeping the order of lines, the comments, and the file's owner and mode."""
+        lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
+        missing = dict(changes)
+        for number, line in enumerate(lines):
+            match = _ASSIGNMENT.match(line)
+            if match and match[1] in changes:
+                lines[number] = f"{match[1]}={changes[match[1]]}"
+                missing.pop(match[1], None)
+        lines += [f"{key}={value}" for key, value in missing.items()]
+        mode = 0o600
+        if self.path.exists():
+            status = self.path.stat()
+            mode, owner = status.st_mode & 0o777, (status.st_uid, status.st_gid)
+        write_file(self.path, ("\n".join(lines) + "\n").encode(), mode=mode, owner=owner)
+
+
+class Site:
+    """Everything that a plan needs, made once a process.
+
+    :param state_directory: where the ledgers of this host's applications lie.
+    :param backup_directory: where backups go; beside the ledger when None.
+    :param environment: keys and values that the env file must hold besides the version; secrets, never shown.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        state_directory: str = STATE_DIRECTORY,
+        backup_directory: str | None = None,
+        environment: dict[str, str] | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        self.profile = profile
+        self.runner: Runner = runner or HostRunner()
+        self.environment = environment or {}
+        self.directory = Path(profile.directory)
+        self.ledger = Ledger(Path(state_directory) / profile.name)
+        self.backups = Path(backup_directory) if backup_directory else self.ledger.root / "backups"
+        self.docker = Docker(self.runner)
+        self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
+        self.env_file = EnvFile(self.directory / profile.env_file)
+        self.rails_boots = 0
+
+    @cached_property
+    def compose(self) -> Compose:
+        """The project through the files that are in place now."""
+        return Compose(self.runner, self.profile)
+
+    @property
+    def database(self) -> Database:
+        """The application's database, in the container that runs now."""
+        service = self.profile.services.database
+        running = self.containers(service)
+        if not running:
+            raise SlipwayError(f"service {service} does not run: start it with 'docker compose up -d {service}' in {self.directory}")
+        return Database(self.runner, self.profile, running[0].id)
+
+    def source(self, version: str) -> Path:
+        """Where the source of a staged release lies."""
+        return self.ledger.release_directory(version) / "source"
+
+    def compose_of(self, release: Release) -> Compose:
+        """The project through a release's own files: those in place when they are its own, else those staged for it."""
+        if self.checkout.exists and self.checkout.head() == release.commit:
+            return Compose(self.runner, self.profile, version=release.version)
+        return Compose(self.runner, self.profile, self.source(release.version), release.version)
+
+    def kept_name(self, service: str, version: str) -> str:
+        """The tag under which a release's image is kept, whatever the Compose files call it."""
+        return f"slipway/{self.profile.name}-{service}:{version}"
+
+    def containers(self, service: str | None = None) -> list[Container]:
+        """The project's running containers, without one-off ones."""
+        found = (item for item in self.docker.containers(self.profile.name) if item.running and not item.oneoff)
+        return [item for item in found if service in (None, item.service)]
+
+    @property
+    def code_services(self) -> list[str]:
+        """The services that run the application's own code."""
+        services = self.profile.services
+        return [services.web] + ([services.worker] if services.worker else [])
+
+    def runs(self, release: Release) -> list[str]:
+        """Why the running containers are not `release`'s; empty when they are."""
+        running = self.containers()
+        wrong = []
+        for service, image in release.images.items():
+            mine = [item for item in running if item.service == service]
+            if not mine and service in self.code_services:
+                wrong.append(f"no container of {service} runs")
+            wrong += [f"{item.name} runs image {item.image[7:19]}, not {image[7:19]}" for item in mine if item.image != image]
+        return wrong
+
+    def rails(self, compose: Compose, *command: str, timeout: float) -> tuple[int, str]:
+        """Boot Rails once in a one-off web container; returns its exit code and all that it printed."""
+        self.rails_boots += 1
+        done = compose.run_once(self.profile.services.web, *command, timeout=timeout)
+        return done.returncode, done.stdout + done.stderr
+
+    def log(self, version: str, name: str, text: str) -> Path:
+        """Keep what a step printed, for whoever has to find out why it failed."""
+        path = self.ledger.release_directory(version) / f"{name}.log"
+        write_file(path, text.encode())
+        return path
+
+

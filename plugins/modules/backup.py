@@ -1,0 +1,85 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Back the database up and read the backup back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup
+short_description: Back the database up and read the backup back
+version_added: 0.1.0
+description:
+  - Takes a consistent dump with a manifest of sizes and SHA-256 sums, and lets pg_restore read all of it as it lies on the host.
+  - For a deploy it also notes the schema and the migrations that a rollback must return to.
+author: Slipway contributors (@slipway)
+options:
+  version:
+    description: The release that the backup is taken for; none for a backup by itself.
+    type: str
+extends_documentation_fragment:
+  - slipway.release.site
+  - slipway.release.site.run
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+  diff_mode:
+    support: full
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    support: full
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  platform:
+    support: full
+    description: Target OS/families that can be operated against.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Back the database up and read the backup back
+  slipway.release.backup:
+    application: "{{ application }}"
+    run: "{{ release_run }}"
+    version: 1.1.0
+"""
+
+RETURN = r"""
+steps:
+  description: The steps that changed something, or would in check mode.
+  returned: success
+  type: list
+  elements: str
+observations:
+  description: What was seen, for the judge.
+  returned: always
+  type: list
+  elements: dict
+rails_boots:
+  description: How often Rails was started in a one-off container.
+  returned: always
+  type: int
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._host_module import RUN_ARGUMENTS, carry, perform, result_of
+from ..module_utils._plan_backup import backup
+from ..module_utils._site import Site
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule({**RUN_ARGUMENTS, "version": {"type": "str"}}, supports_check_mode=True)
+
+    def action(site: Site) -> dict[str, Any]:
+        current = site.ledger.state().current
+        outcome = carry(module, site, lambda: backup(site, module.params["run"]["id"], module.params["version"]))
+        return result_of(site, outcome, current, current)
+
+    perform(module, action)
+
+
+if __name__ == "__main__":
+    main()

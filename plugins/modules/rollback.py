@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take a site back to the release before."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback
+short_description: Take a site back to the release before
+version_added: 0.1.0
+description:
+  - From whatever phase a release has reached, returns code, images, schema and, where needed, data to the state before it.
+  - Migrations are undone newest first by the new image, as a set difference; when that fails the backup is restored and the damaged database kept.
+  - What was written since the switch is saved in a backup first.
+author: Slipway contributors (@slipway)
+options:
+  version:
+    description:
+      - Take back this release only, and only while it is on its way in; do nothing when it is not.
+      - The release that stands is taken back when left out.
+    type: str
+  timeout:
+    description: Seconds that undoing the migrations may take.
+    type: float
+    default: 3600
+extends_documentation_fragment:
+  - slipway.release.site
+  - slipway.release.site.run
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+  diff_mode:
+    support: full
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    support: full
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  platform:
+    support: full
+    description: Target OS/families that can be operated against.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Take a site back to the release before
+  slipway.release.rollback:
+    application: "{{ application }}"
+    run: "{{ release_run }}"
+"""
+
+RETURN = r"""
+taken_back:
+  description: The release that was taken back; none when it had not come in.
+  returned: success
+  type: str
+standing:
+  description: The release that stands after it; none when there was none before.
+  returned: success
+  type: str
+steps:
+  description: The steps that changed something, or would in check mode.
+  returned: success
+  type: list
+  elements: str
+observations:
+  description: What was seen, for the judge.
+  returned: always
+  type: list
+  elements: dict
+rails_boots:
+  description: How often Rails was started in a one-off container.
+  returned: always
+  type: int
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._host_module import RUN_ARGUMENTS, carry, perform, result_of
+from ..module_utils._plan_rollback import rollback, way_back
+from ..module_utils._site import Site
+
+
+def main() -> None:
+    """Run the module."""
+    spec = {**RUN_ARGUMENTS, "version": {"type": "str"}, "timeout": {"type": "float", "default": 3600.0}}
+    module = AnsibleModule(spec, supports_check_mode=True)
+
+    def action(site: Site) -> dict[str, Any]:
+        state, version = site.ledger.state(), module.params["version"]
+        if version is not None and (state.candidate is None or state.candidate.version != version):
+            return {"changed": False, "steps": [], "observations": [], "rails_boots": 0, "taken_back": None, "standing": state.current}
+        taken_back, before = way_back(site, state)
+        backup, timeout = f"{module.params['run']['id']}-rollback", module.params["timeout"]
+        outcome = carry(module, site, lambda: rollback(site, backup, timeout), wait=PATIENT)
+        result = result_of(site, outcome, taken_back, before.version)
+        return {**result, "taken_back": taken_back, "standing": before.version}
+
+    perform(module, action)
+
+
+if __name__ == "__main__":
+    main()

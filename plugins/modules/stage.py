@@ -1,0 +1,92 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fetch and build a release beside what runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stage
+short_description: Fetch and build a release beside what runs
+version_added: 0.1.0
+description:
+  - Brings the release's source and images to the host without touching what runs, and names it the candidate.
+  - Images are kept under names of Slipway's own, so that no later build or prune destroys the way back.
+author: Slipway contributors (@slipway)
+options:
+  version:
+    description: The release.
+    type: str
+    required: true
+
+  commit:
+    description: The commit that the release is.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - slipway.release.site
+  - slipway.release.site.run
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+  diff_mode:
+    support: full
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    support: full
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  platform:
+    support: full
+    description: Target OS/families that can be operated against.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Fetch and build a release beside what runs
+  slipway.release.stage:
+    application: "{{ application }}"
+    run: "{{ release_run }}"
+    version: 1.1.0
+    commit: "{{ release_run.commit }}"
+"""
+
+RETURN = r"""
+steps:
+  description: The steps that changed something, or would in check mode.
+  returned: success
+  type: list
+  elements: str
+observations:
+  description: What was seen, for the judge.
+  returned: always
+  type: list
+  elements: dict
+rails_boots:
+  description: How often Rails was started in a one-off container.
+  returned: always
+  type: int
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._host_module import RUN_ARGUMENTS, carry, perform, result_of
+from ..module_utils._plan_stage import stage
+from ..module_utils._site import Site
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule({**RUN_ARGUMENTS, "version": {"type": "str", "required": True}, "commit": {"type": "str", "required": True}}, supports_check_mode=True)
+
+    def action(site: Site) -> dict[str, Any]:
+        current = site.ledger.state().current
+        outcome = carry(module, site, lambda: stage(site, module.params["version"], module.params["commit"]))
+        return result_of(site, outcome, current, module.params["version"])
+
+    perform(module, action)
+
+
+if __name__ == "__main__":
+    main()

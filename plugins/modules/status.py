@@ -1,0 +1,84 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell where a site stands."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: status
+short_description: Tell where a site stands
+version_added: 0.1.0
+description:
+  - Reads the ledger: what runs, what is half done, who is at work, which backups there are, and which command comes next.
+author: Slipway contributors (@slipway)
+extends_documentation_fragment:
+  - slipway.release.site
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+  diff_mode:
+    support: none
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    support: full
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  platform:
+    support: full
+    description: Target OS/families that can be operated against.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Tell where the site stands
+  slipway.release.status:
+    application: "{{ application }}"
+"""
+
+RETURN = r"""
+status:
+  description: Where the site stands.
+  returned: success
+  type: dict
+  contains:
+    current:
+      description: The release that stands.
+      type: str
+    candidate:
+      description: The release that is half done, and its phase.
+      type: dict
+    run:
+      description: Who is at work, in words.
+      type: str
+    containers:
+      description: Each running container and the short id of its image.
+      type: dict
+    backups:
+      description: The finished backups.
+      type: list
+      elements: str
+    history:
+      description: The last ten events.
+      type: list
+      elements: dict
+    next:
+      description: The playbook that comes next.
+      type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._gates import facts
+from ..module_utils._host_module import ENGINE_ARGUMENTS, perform
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(ENGINE_ARGUMENTS, supports_check_mode=True)
+    perform(module, lambda site: {"changed": False, "status": facts(site)})
+
+
+if __name__ == "__main__":
+    main()

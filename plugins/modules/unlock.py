@@ -1,0 +1,78 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Free a site from a run that died."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unlock
+short_description: Free a site from a run that died
+version_added: 0.1.0
+description:
+  - Ends a run whose controller is gone. Nothing else is changed: what it left half done is taken back by C(playbooks/rollback.yml).
+  - Refused while a process of the run still works on the host.
+author: Slipway contributors (@slipway)
+extends_documentation_fragment:
+  - slipway.release.site
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+  diff_mode:
+    support: none
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    support: full
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  platform:
+    support: full
+    description: Target OS/families that can be operated against.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Free the site
+  slipway.release.unlock:
+    application: "{{ application }}"
+"""
+
+RETURN = r"""
+ended:
+  description: The run that was ended, in words; none when the site was free.
+  returned: success
+  type: str
+status:
+  description: Where the site stands, as M(slipway.release.status) tells it.
+  returned: success
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import SlipwayError
+from ..module_utils._gates import facts
+from ..module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ..module_utils._site import Site
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(ENGINE_ARGUMENTS, supports_check_mode=True)
+
+    def action(site: Site) -> dict[str, Any]:
+        ended = None if site.ledger.state().run is None else site.ledger.describe_run()
+        if site.ledger.busy():
+            raise SlipwayError(f"a process of this run still works on the site: {site.ledger.describe_run()}: let it end")
+        if ended is not None and not module.check_mode:
+            with site.ledger.locked():
+                site.ledger.update(run=None)
+                site.ledger.journal({"event": "unlocked", "ended": ended})
+        return {"changed": ended is not None, "ended": ended, "status": facts(site)}
+
+    perform(module, action)
+
+
+if __name__ == "__main__":
+    main()
