@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
-from typing import Any, Mapping
+from typing import Any
 
 from ._errors import SlipwayError
 
@@ -30,12 +31,12 @@ class ObservationError(SlipwayError):
 
 
 def timestamp(moment: datetime) -> str:
-    """The moment in UTC with milliseconds, as observations carry it."""
+    """Write the moment in UTC with milliseconds, as observations carry it."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_timestamp(text: str) -> datetime:
-    """The moment that an ISO 8601 time with a zone names.
+    """Read an ISO 8601 time that has a zone.
 
     :raises ValueError: the text is not such a time.
     """
@@ -73,7 +74,7 @@ class Observation:
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Observation:
-        """The observation that `to_dict` wrote; ObservationError says what is wrong with anything else."""
+        """Read what `to_dict` wrote; ObservationError says what is wrong with anything else."""
         if not isinstance(mapping, Mapping):
             raise ObservationError(f"observation: must be a mapping, not {type(mapping).__name__}")
         names = [item.name for item in fields(cls)]
@@ -89,26 +90,35 @@ class Observation:
         return cls(**mapping)
 
     def to_dict(self) -> dict[str, Any]:
-        """A mapping ready for JSON."""
+        """Return a mapping ready for JSON."""
         return asdict(self)
 
 
 def _problem(item: Observation) -> str | None:
-    for name in ("probe", "subject", "at", "detail"):
-        if not isinstance(getattr(item, name), str):
-            return f"{name} must be text"
-    if item.probe not in PROBES:
-        return f"probe must be one of {', '.join(PROBES)}"
-    if item.value is not None and (
-        isinstance(item.value, bool) or not isinstance(item.value, (int, float)) or not math.isfinite(item.value)
-    ):
-        return "value must be a finite number or null"
-    if item.unit is not None and not isinstance(item.unit, str):
-        return "unit must be text or null"
-    if item.ok is not None and not isinstance(item.ok, bool):
-        return "ok must be true, false or null"
+    wrong = [name for name in ("probe", "subject", "at", "detail") if not isinstance(getattr(item, name), str)]
+    if wrong:
+        return f"{wrong[0]} must be text"
+    checks = (
+        (item.probe in PROBES, f"probe must be one of {', '.join(PROBES)}"),
+        (item.value is None or _is_number(item.value), "value must be a finite number or null"),
+        (item.unit is None or _is(item.unit, str), "unit must be text or null"),
+        (item.ok is None or _is(item.ok, bool), "ok must be true, false or null"),
+        (_is_timestamp(item.at), f"at must be an ISO 8601 time with a zone, not {item.at!r}"),
+    )
+    return next((text for good, text in checks if not good), None)
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_timestamp(text: str) -> bool:
     try:
-        parse_timestamp(item.at)
+        parse_timestamp(text)
     except ValueError:
-        return f"at must be an ISO 8601 time with a zone, not {item.at!r}"
-    return None
+        return False
+    return True

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Mapping, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from ._errors import SlipwayError
+from ._reader import Reader, like
 
 MARKER_PREFIX = "slipway-smoke-"
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -25,8 +26,6 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential|api_?key", re.IGNORECASE)
 _FLAGS = frozenset({"", "0", "1", "true", "false", "on", "off", "yes", "no"})
-
-_T = TypeVar("_T")
 
 
 class ProfileError(SlipwayError):
@@ -59,7 +58,7 @@ class Services:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The services that the application has."""
+        """Name the services that the application has."""
         return tuple(
             name for name in (self.database, self.cache, self.web, self.worker, self.proxy) if name is not None
         )
@@ -241,7 +240,7 @@ class Profile:
     def parse(cls, mapping: object) -> Profile:
         """Check `mapping` (the variable `application`) and build the profile; ProfileError lists every problem."""
         problems: list[str] = []
-        reader = _Reader("application", mapping, problems)
+        reader = Reader("application", mapping, problems)
         profile = _profile(reader)
         if problems or profile is None:
             raise ProfileError(problems)
@@ -249,7 +248,7 @@ class Profile:
 
 
 def secrets(mapping: object) -> frozenset[str]:
-    """The values of a profile, usable or not, that must never be shown.
+    """Find the values of a profile, usable or not, that must never be shown.
 
     These are all values of the login form, flags aside, and any value under a name such as "password" or "api_token".
     """
@@ -274,206 +273,16 @@ def _collect_secrets(value: object, found: set[str]) -> None:
             _collect_secrets(item, found)
 
 
-class _Reader:
-    """Takes values out of one mapping of the profile and notes everything that is wrong with them.
-
-    A getter returns None (or its default) for a value that is absent or wrong; the problem is in the shared list.
-    """
-
-    def __init__(self, path: str, value: object, problems: list[str]) -> None:
-        self.path = path
-        self._problems = problems
-        self._known: list[str] = []
-        self._usable = isinstance(value, Mapping)
-        self._values: Mapping[Any, Any] = value if isinstance(value, Mapping) else {}
-        if not self._usable:
-            self.problem("", f"must be a mapping, not {_kind(value)}")
-
-    def problem(self, key: str, text: str) -> None:
-        """Note a problem with the value at `key`."""
-        self._problems.append(f"{self.path}{'.' if key else ''}{key}: {text}")
-
-    def raw(self, key: str, *, required: bool = False) -> object:
-        """The value as it is; null is the same as absent."""
-        self._known.append(key)
-        value = self._values.get(key)
-        if value is None and required and self._usable:
-            self.problem(key, "is required")
-        return value
-
-    def has(self, key: str) -> bool:
-        """Whether there is a value."""
-        self._known.append(key)
-        return self._values.get(key) is not None
-
-    def text(
-        self,
-        key: str,
-        check: Callable[[str], str | None] | None = None,
-        *,
-        required: bool = False,
-        default: str | None = None,
-    ) -> str | None:
-        """A text without control characters; `check` returns what is wrong with it."""
-        value = self.raw(key, required=required)
-        return default if value is None else self._checked(key, value, check)
-
-    def _checked(self, key: str, value: object, check: Callable[[str], str | None] | None) -> str | None:
-        wrong = _text_problem(value) or (check(value) if check and isinstance(value, str) else None)
-        if wrong:
-            self.problem(key, wrong)
-        return value if isinstance(value, str) else None
-
-    def texts(self, key: str, check: Callable[[str], str | None], default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A list of different texts."""
-        if not self.has(key):
-            return default
-        values = self._list(key)
-        found = [self._checked(f"{key}[{index}]", value, check) for index, value in enumerate(values)]
-        for name in sorted({item for item in found if item is not None and found.count(item) > 1}):
-            self.problem(key, f"names {name!r} twice")
-        return tuple(item for item in found if item is not None)
-
-    def number(self, key: str, default: float | None, *, least: float, most: float = float("inf")) -> float | None:
-        """A number in a range; required when it has no default."""
-        value = self.raw(key, required=default is None)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            limit = f"of at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
-            self.problem(key, f"must be a number {limit}")
-            return default
-        return value
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """True or false."""
-        value = self.raw(key)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, not {_kind(value)}")
-            return default
-        return value
-
-    def pattern(self, key: str) -> re.Pattern[str] | None:
-        """A regular expression with at least one group."""
-        text = self.text(key, required=True)
-        if text is None:
-            return None
-        try:
-            pattern = re.compile(text)
-        except (re.error, RecursionError, OverflowError) as error:
-            self.problem(key, f"is no regular expression: {error}")
-            return None
-        if pattern.groups == 0:
-            self.problem(key, "must have a group in parentheses: what it matches is the value")
-            return None
-        return pattern
-
-    def form(self, key: str, *, required: bool = False) -> dict[str, str]:
-        """Fields of a form. Their values are never shown."""
-        value = self.raw(key, required=required)
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            self.problem(key, f"must be a mapping of fields to values, not {_kind(value)}")
-            return {}
-        for name, item in value.items():
-            if not isinstance(name, str) or isinstance(item, (Mapping, list, tuple)) or item is None:
-                self.problem(f"{key}.{name}", f"must be a field name with a plain value, not {_kind(item)}")
-        return {str(name): _form_value(item) for name, item in value.items()}
-
-    def inside(self, key: str, build: Callable[[_Reader], _T | None], *, required: bool = False) -> _T | None:
-        """A mapping of its own."""
-        value = self.raw(key, required=required)
-        return None if value is None else self._built(key, value, build)
-
-    def items(self, key: str, build: Callable[[_Reader], _T | None], *, required: bool = False) -> tuple[_T, ...]:
-        """A list of mappings."""
-        if not self.has(key):
-            self.raw(key, required=required)
-            return ()
-        built = [self._built(f"{key}[{index}]", value, build) for index, value in enumerate(self._list(key))]
-        if required and not built:
-            self.problem(key, "must not be empty")
-        return tuple(item for item in built if item is not None)
-
-    def named(self, key: str, build: Callable[[str, _Reader], _T | None]) -> tuple[_T, ...]:
-        """A mapping of names to mappings."""
-        value = self.raw(key)
-        if value is None:
-            return ()
-        if not isinstance(value, Mapping):
-            self.problem(key, f"must be a mapping, not {_kind(value)}")
-            return ()
-        built = [
-            self._built(f"{key}.{name}", item, lambda reader, name=str(name): build(name, reader))  # type: ignore[misc]
-            for name, item in value.items()
-        ]
-        return tuple(item for item in built if item is not None)
-
-    def _built(self, key: str, value: object, build: Callable[[_Reader], _T | None]) -> _T | None:
-        reader = _Reader(f"{self.path}.{key}", value, self._problems)
-        item = build(reader)
-        reader.refuse_unknown()
-        return item
-
-    def _list(self, key: str) -> list[object]:
-        value = self._values[key]
-        if isinstance(value, (list, tuple)):
-            return list(value)
-        self.problem(key, f"must be a list, not {_kind(value)}")
-        return []
-
-    def refuse_unknown(self) -> None:
-        """Note every key that nothing asked for."""
-        for key in self._values:
-            if key not in self._known:
-                near = difflib.get_close_matches(str(key), self._known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(sorted(set(self._known)))}"
-                self.problem(str(key), f"is unknown: {hint}")
-
-
-def _kind(value: object) -> str:
-    names = {
-        "NoneType": "nothing",
-        "str": "text",
-        "dict": "a mapping",
-        "list": "a list",
-        "bool": "true or false",
-        "int": "a number",
-    }
-    return names.get(type(value).__name__, type(value).__name__)
-
-
-def _form_value(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _text_problem(value: object) -> str | None:
-    if not isinstance(value, str):
-        return f"must be text, not {_kind(value)}"
-    if not value:
-        return "must not be empty"
-    if any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in value):
-        return "must not contain control characters"
-    return None
-
-
-def _like(pattern: re.Pattern[str], rule: str) -> Callable[[str], str | None]:
-    return lambda value: None if pattern.fullmatch(value) else f"{rule}, not {value!r}"
-
-
-_project = _like(
+_project = like(
     _PROJECT, "must be a Compose project name: lower-case letters, digits, - and _, a letter or digit first"
 )
-_service = _like(_SERVICE, "must be the name of a Compose service: letters, digits, '.', - and _")
-_variable = _like(_VARIABLE, "must be the name of a variable: letters, digits and _, no digit first")
-_identifier = _like(
+_service = like(_SERVICE, "must be the name of a Compose service: letters, digits, '.', - and _")
+_variable = like(_VARIABLE, "must be the name of a variable: letters, digits and _, no digit first")
+_identifier = like(
     _IDENTIFIER, "must be a database identifier: at most 63 letters, digits, _, $ and -, a letter or _ first"
 )
-_host = _like(_HOST, "must be a host name, with a port if need be")
-_header = _like(_HEADER, "must be the name of a header")
+_host = like(_HOST, "must be a host name, with a port if need be")
+_header = like(_HEADER, "must be the name of a header")
 
 
 def _absolute(value: str) -> str | None:
@@ -537,7 +346,7 @@ def _key(value: str) -> str | None:
     return None
 
 
-def _profile(reader: _Reader) -> Profile | None:
+def _profile(reader: Reader) -> Profile | None:
     services = reader.inside("services", _services, required=True)
     name = reader.text("name", _project, required=True)
     directory = reader.text("directory", _absolute, required=True)
@@ -584,12 +393,12 @@ def _profile(reader: _Reader) -> Profile | None:
     )
 
 
-def _repository(reader: _Reader) -> Repository | None:
+def _repository(reader: Reader) -> Repository | None:
     url = reader.text("url", _repository_url, required=True)
     return None if url is None else Repository(url)
 
 
-def _services(reader: _Reader) -> Services | None:
+def _services(reader: Reader) -> Services | None:
     web = reader.text("web", _service, required=True)
     database = reader.text("database", _service, required=True)
     others = {key: reader.text(key, _service) for key in ("worker", "cache", "proxy")}
@@ -599,13 +408,13 @@ def _services(reader: _Reader) -> Services | None:
     return None if web is None or database is None else Services(web, database, **others)
 
 
-def _database(reader: _Reader) -> Database | None:
+def _database(reader: Reader) -> Database | None:
     name = reader.text("name", _identifier, required=True)
     user = reader.text("user", _identifier, required=True)
     return None if name is None or user is None else Database(name, user)
 
 
-def _redis(reader: _Reader) -> Redis:
+def _redis(reader: Reader) -> Redis:
     numbers = {}
     for key in ("cache_database", "worker_database"):
         number = reader.number(key, 0, least=0, most=1023) or 0
@@ -615,26 +424,26 @@ def _redis(reader: _Reader) -> Redis:
     return Redis(**numbers)
 
 
-def _login(reader: _Reader) -> Login | None:
+def _login(reader: Reader) -> Login | None:
     path = reader.text("path", _path, required=True)
     form = reader.form("form", required=True)
     return None if path is None else Login(path, form)
 
 
-def _page(reader: _Reader) -> Page | None:
+def _page(reader: Reader) -> Page | None:
     path = reader.text("path", _path, required=True)
     contains = reader.text("contains")
     return None if path is None else Page(path, contains)
 
 
-def _cache(reader: _Reader) -> Cache | None:
+def _cache(reader: Reader) -> Cache | None:
     page = reader.text("page", _path, required=True)
     key = reader.text("key", _key, required=True)
     refresh = reader.flag("refresh", default=False)
     return None if page is None or key is None else Cache(page, key, refresh)
 
 
-def _health(reader: _Reader) -> Health | None:
+def _health(reader: Reader) -> Health | None:
     path = reader.text("path", _path, required=True)
     status = reader.inside("status", _health_status, required=True)
     checked_at = reader.inside("checked_at", _health_time)
@@ -643,31 +452,31 @@ def _health(reader: _Reader) -> Health | None:
     return None if path is None or status is None else Health(path, status, checked_at, services, minimums)
 
 
-def _health_status(reader: _Reader) -> HealthStatus | None:
+def _health_status(reader: Reader) -> HealthStatus | None:
     pointer = reader.text("pointer", _pointer, required=True)
     healthy = _healthy(reader)
     return None if pointer is None else HealthStatus(pointer, healthy)
 
 
-def _health_time(reader: _Reader) -> HealthTime | None:
+def _health_time(reader: Reader) -> HealthTime | None:
     pointer = reader.text("pointer", _pointer, required=True)
     return None if pointer is None else HealthTime(pointer)
 
 
-def _health_services(reader: _Reader) -> HealthServices | None:
+def _health_services(reader: Reader) -> HealthServices | None:
     pointer = reader.text("pointer", _pointer, required=True)
     status = reader.text("status", default="status")
     healthy = _healthy(reader)
     return None if pointer is None or status is None else HealthServices(pointer, status, healthy)
 
 
-def _health_minimum(reader: _Reader) -> HealthMinimum | None:
+def _health_minimum(reader: Reader) -> HealthMinimum | None:
     pointer = reader.text("pointer", _pointer, required=True)
     at_least = reader.number("at_least", None, least=0)
     return None if pointer is None or at_least is None else HealthMinimum(pointer, at_least)
 
 
-def _healthy(reader: _Reader) -> tuple[str | int | bool, ...]:
+def _healthy(reader: Reader) -> tuple[str | int | bool, ...]:
     value = reader.raw("healthy", required=True)
     if value is None:
         return ()
@@ -677,7 +486,7 @@ def _healthy(reader: _Reader) -> tuple[str | int | bool, ...]:
     return tuple(value)
 
 
-def _flow(reader: _Reader) -> Flow | None:
+def _flow(reader: Reader) -> Flow | None:
     name = reader.text("name", required=True)
     known = {"marker"}
     steps = reader.items("steps", lambda inner: _step(inner, known), required=True)
@@ -685,7 +494,7 @@ def _flow(reader: _Reader) -> Flow | None:
     return None if name is None else Flow(name, steps, cleanup)
 
 
-def _step(reader: _Reader, known: set[str]) -> Step | None:
+def _step(reader: Reader, known: set[str]) -> Step | None:
     verbs = [verb for verb in VERBS if reader.has(verb)]
     if len(verbs) != 1:
         reader.problem("", f"must have exactly one of {', '.join(VERBS)}")
@@ -707,16 +516,16 @@ def _step(reader: _Reader, known: set[str]) -> Step | None:
     return None if path is None else Step(verb, path, form, expect, captures)
 
 
-def _expect(reader: _Reader) -> Expect:
+def _expect(reader: Reader) -> Expect:
     value = reader.raw("status")
     statuses = [200] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
-    valid = [item for item in statuses if isinstance(item, int) and not isinstance(item, bool) and 100 <= item <= 599]
+    valid = [item for item in statuses if isinstance(item, int) and item in range(100, 600)]
     if not statuses or len(valid) != len(statuses):
         reader.problem("status", "must be an HTTP status or a list of them")
     return Expect(tuple(valid), reader.text("contains"))
 
 
-def _capture(name: str, reader: _Reader) -> Capture | None:
+def _capture(name: str, reader: Reader) -> Capture | None:
     if not _VARIABLE.fullmatch(name) or name == "marker":
         reader.problem("", "must be a name of letters, digits and _, other than marker")
     pattern = reader.pattern("pattern")
@@ -724,7 +533,7 @@ def _capture(name: str, reader: _Reader) -> Capture | None:
     return None if pattern is None else Capture(name, pattern, header)
 
 
-def _cleanup(reader: _Reader) -> Cleanup | None:
+def _cleanup(reader: Reader) -> Cleanup | None:
     get = reader.text("get", _path, required=True)
     each = reader.pattern("each")
     delete = reader.text("delete", _path, required=True)
