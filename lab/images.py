@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,17 +24,18 @@ HOST = "slipway-lab/host:trixie"
 RUNTIME = {"ruby": "3.3", "postgres": "17", "redis": "8", "nginx": "1.26"}
 RUNTIME_TAGS = tuple(f"swarm-{name}:{version}" for name, version in RUNTIME.items())
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
+MEMORY = Path("/dev/shm")  # noqa: S108  a new directory is made in it
 BOOTSTRAP = (
     "--variant=apt",
     "--include=passwd",
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=force-unsafe-io",
     '--aptopt=APT::Install-Recommends "false"',
     '--aptopt=Acquire::Languages "none"',
+    # What only people read is left out. As dpkg options these would send each package through a filter in Python.
+    '--customize-hook=cd "$1"/usr/share && rm -rf doc/* man/* locale/*',
+    "--customize-hook=printf 'path-exclude=/usr/share/%s/*\\n' doc man locale >\"$1\"/etc/dpkg/dpkg.cfg.d/slim",
     # The mirror is this machine's affair: builds get it as a secret, and no image keeps it.
-    '--customize-hook=cd "$1" && rm -rf etc/apt/sources.list var/log/apt var/log/bootstrap.log var/log/dpkg.log',
+    '--customize-hook=cd "$1" && rm -rf etc/apt/sources.list etc/apt/sources.list.d/* var/log/*',
 )
 
 
@@ -76,6 +79,12 @@ def current(tag: str, inputs: str) -> bool:
         client.close()
 
 
+def scratch() -> dict[str, str]:
+    """Unpack the base in memory where there is room for it: it is written once and read once."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1 << 30
+    return {"TMPDIR": str(MEMORY)} if roomy else {}
+
+
 def bootstrap(sources: Path) -> None:
     """Make the base image without a registry."""
     inputs = digest(*BOOTSTRAP)
@@ -87,6 +96,7 @@ def bootstrap(sources: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env={**os.environ, **scratch()},
         )
         try:
             run(["docker", "import", "--change", f"LABEL {LABEL}={inputs}", "-", f"{BASE}-new"], stdin=maker.stdout)
@@ -134,6 +144,8 @@ def ensure() -> None:
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(chain, chains()))
+    # What an image of the same name replaced.
+    run(["docker", "image", "prune", "--force", "--filter", f"label={LABEL}"])
 
 
 def remove() -> None:
