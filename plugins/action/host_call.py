@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs one of the engine's modules on its host, and turns a lost host into a failure.
 
-Neither `rescue` nor `always` runs for a host that became UNREACHABLE. A deploy must be taken back then too, so a host that
-is lost during one of our calls fails that call instead. meta/runtime.yml routes the modules here.
+Neither `rescue` nor `always` runs for a host that became UNREACHABLE. A deploy must be taken back then too, so a host
+that is lost during one of our calls fails that call instead. meta/runtime.yml routes the modules here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core is not typed
+class ActionModule(ActionBase):
     """Runs the module that has the task's own name."""
 
     _supports_check_mode = True
@@ -27,5 +27,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core is not typ
         except AnsibleConnectionFailure as error:
             host = (task_vars or {}).get("inventory_hostname", "the host")
             reason = " ".join(str(error).split())
-            result.update(failed=True, lost_host=True, msg=f"{host} cannot be reached ({reason}): check its power, network and SSH access")
+            result.update(
+                failed=True,
+                lost_host=True,
+                msg=f"{host} cannot be reached ({reason}): check its power, network and SSH access",
+            )
         return result

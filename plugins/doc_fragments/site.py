@@ -20,13 +20,6 @@ options:
       - Keys and values that the application's env file must hold besides its version, such as secrets from a vault.
       - They are written at the switch, one key at a time; other lines of the file stay as they are.
     type: dict
-  state_directory:
-    description: Where the ledgers of this host's applications lie.
-    type: path
-    default: /var/lib/slipway
-  backup_directory:
-    description: Where backups go; beside the ledger when left out.
-    type: path
 requirements:
   - Python 3.9 or later, Docker Engine 25 or later with Compose v2, and git on the host
 """
@@ -37,4 +30,21 @@ options:
     description: The run that M(slipway.release.preflight) opened; its C(token) is checked under the site's lock.
     type: dict
     required: true
+"""
+
+    ATTRIBUTES = r"""
+attributes:
+  check_mode:
+    support: full
+    description: In check mode nothing is changed, and the result says what would be.
+  diff_mode:
+    support: none
+    description: With C(--diff) the result shows the release before and after.
+  idempotent:
+    support: full
+    description: A second run with the same arguments changes nothing.
+  platform:
+    support: full
+    description: Where the module runs.
+    platforms: posix
 """

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ._errors import CommandError, SlipwayError
 
@@ -48,7 +49,9 @@ class Docker:
         """The size in bytes of local images together; those that are not here count as nothing."""
         if not references:
             return 0
-        done = self._runner.run(["docker", "image", "inspect", "--format", "{{.Id}} {{.Size}}", *references], check=False)
+        done = self._runner.run(
+            ["docker", "image", "inspect", "--format", "{{.Id}} {{.Size}}", *references], check=False
+        )
         sizes = dict(line.split() for line in done.stdout.splitlines())
         return sum(map(int, sizes.values()))
 
@@ -59,7 +62,15 @@ class Docker:
     def containers(self, project: str) -> list[Container]:
         """All containers of a Compose project, one-off ones included."""
         ids = self._runner.run(
-            ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"]
+            [
+                "docker",
+                "ps",
+                "--all",
+                "--quiet",
+                "--no-trunc",
+                "--filter",
+                f"label=com.docker.compose.project={project}",
+            ]
         ).stdout.split()
         if not ids:
             return []
@@ -90,7 +101,9 @@ class Compose:
     :param version: the value of the profile's version variable for every call; the env file's own when None.
     """
 
-    def __init__(self, runner: Runner, profile: Profile, source: Path | None = None, version: str | None = None) -> None:
+    def __init__(
+        self, runner: Runner, profile: Profile, source: Path | None = None, version: str | None = None
+    ) -> None:
         self._runner = runner
         self._profile = profile
         self._source = source or Path(profile.directory)
@@ -106,7 +119,9 @@ class Compose:
             argv += ["--profile", name]
         return argv
 
-    def call(self, *arguments: str, timeout: float = 60, check: bool = True, directory: Path | None = None) -> Completed:
+    def call(
+        self, *arguments: str, timeout: float = 60, check: bool = True, directory: Path | None = None
+    ) -> Completed:
         """Run `docker compose` with `arguments`.
 
         :param directory: what relative paths in the Compose files stand for; the project directory, so that bind mounts
@@ -125,14 +140,17 @@ class Compose:
             model: dict[str, Any] = json.loads(self.call("config", "--format", "json").stdout)
         except CommandError as error:
             reason = error.output.splitlines()[-1] if error.output else str(error)
-            raise SlipwayError(f"Compose refuses {', '.join(self._profile.compose_files)} in {self._source}: {reason}") from error
+            raise SlipwayError(
+                f"Compose refuses {', '.join(self._profile.compose_files)} in {self._source}: {reason}"
+            ) from error
         return model
 
     @property
     def references(self) -> dict[str, str]:
         """Each service's image under the name that Compose looks it up by."""
         return {
-            name: service.get("image") or f"{self._profile.name}-{name}" for name, service in self.config["services"].items()
+            name: service.get("image") or f"{self._profile.name}-{name}"
+            for name, service in self.config["services"].items()
         }
 
     def replicas(self, service: str) -> int:
@@ -151,7 +169,7 @@ class Compose:
     def up(self, *services: str) -> None:
         """Start or replace what differs and wait until it is healthy.
 
-        Without `services` it is the whole project, and containers of services that the files no longer name are removed.
+        Without `services` it is the whole project, and containers of services that the files do not name are removed.
         """
         self._up(*(services or ("--remove-orphans",)))
 

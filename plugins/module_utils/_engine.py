@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable
 
 from ._errors import SlipwayError
 from ._observation import Observation
@@ -47,8 +48,12 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What a plan did, or would do: the steps that change something, the facts they gave, what was observed."""
+    """What a plan did, or would do: the steps that change something, the facts they gave, what was observed.
 
+    :param since: when it began, by the host's clock; evidence of what it did is younger.
+    """
+
+    since: str
     changed: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     observations: list[Observation] = field(default_factory=list)
@@ -62,9 +67,9 @@ class StepError(SlipwayError):
         super().__init__(message)
 
 
-def preview(plan: Plan) -> Outcome:
+def preview(site: Site, plan: Plan) -> Outcome:
     """What carrying out the plan would change as the host stands now."""
-    return Outcome(changed=[step.name for step in plan.steps if not step.done()])
+    return Outcome(site.ledger.now(), changed=[step.name for step in plan.steps if not step.done()])
 
 
 def carry_out(site: Site, plan: Plan) -> Outcome:
@@ -72,12 +77,14 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
 
     :raises StepError: at the first step that fails; those before it stay as they are.
     """
-    outcome = Outcome()
+    outcome = Outcome(site.ledger.now())
     about = {"plan": plan.name, "release": plan.version}
 
     def failed(step: str, reason: str) -> StepError:
         site.ledger.journal({**about, "step": step, "event": "failed", "reason": reason})
-        observation = Observation(plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason)
+        observation = Observation(
+            plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason
+        )
         return StepError(f"{plan.name} of {plan.version}: {step}: {reason}", observation)
 
     for step in plan.steps:
@@ -97,6 +104,14 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
         raise failed("verify", str(error)) from error
     if wrong:
         raise failed("verify", "; ".join(wrong))
-    observation = Observation(plan.probe, plan.name, site.ledger.now(), None, None, ok=True, detail=", ".join(outcome.changed) or "nothing to do")
+    observation = Observation(
+        plan.probe,
+        plan.name,
+        site.ledger.now(),
+        None,
+        None,
+        ok=True,
+        detail=", ".join(outcome.changed) or "nothing to do",
+    )
     outcome.observations.append(observation)
     return outcome

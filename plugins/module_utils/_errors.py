@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+COMMAND_WIDTH = 80
+MESSAGE_WIDTH = 600
+
 
 class SlipwayError(Exception):
     """Anything that stops an operation on purpose; its text is shown to the operator as it stands."""
@@ -31,4 +34,4 @@ class CommandError(SlipwayError):
         ended = "ran out of time" if returncode is None else f"ended with code {returncode}"
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         reason = f": {lines[-1]}" if lines else ""
-        super().__init__(f"{' '.join(argv[:6])}{' ...' if len(argv) > 6 else ''} {ended}{reason}"[:600])
+        super().__init__(f"{' '.join(argv)[:COMMAND_WIDTH]} {ended}{reason}"[:MESSAGE_WIDTH])

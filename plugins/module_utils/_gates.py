@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import sys
@@ -91,7 +90,9 @@ class Gates:
         """Modules run on the host's Python."""
         found = ".".join(map(str, sys.version_info[:3]))
         if sys.version_info[:2] < MINIMUM_PYTHON:
-            raise SlipwayError(f"the host's Python is {found}: install 3.9 or later, or point ansible_python_interpreter at one")
+            raise SlipwayError(
+                f"the host's Python is {found}: install 3.9 or later, or point ansible_python_interpreter at one"
+            )
         return found
 
     def docker(self) -> str:
@@ -102,7 +103,9 @@ class Gates:
             version = self.site.runner.run(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.strip()
         except CommandError as error:
             reason = error.output.splitlines()[-1] if error.output else "no answer"
-            raise SlipwayError(f"the Docker engine does not answer ({reason}): start it, or let this user reach it") from error
+            raise SlipwayError(
+                f"the Docker engine does not answer ({reason}): start it, or let this user reach it"
+            ) from error
         if int(version.split(".")[0]) < MINIMUM_ENGINE:
             raise SlipwayError(f"Docker Engine is {version}: version {MINIMUM_ENGINE} or later is needed")
         return version
@@ -124,7 +127,8 @@ class Gates:
         missing = missing_services(self.site, self.site.compose)
         if missing:
             raise SlipwayError(
-                f"{', '.join(self.profile.compose_files)} in {self.site.directory} has no service {', '.join(missing)}: mend application.services"
+                f"{', '.join(self.profile.compose_files)} in {self.site.directory} has no service "
+                f"{', '.join(missing)}: mend application.services"
             )
         return f"{len(self.site.compose.config['services'])} services"
 
@@ -135,11 +139,17 @@ class Gates:
         if not self.site.checkout.exists:
             directory = self.site.directory
             if directory.exists() and any(directory.iterdir()):
-                raise SlipwayError(f"{directory} holds files and is no git checkout: make it one, or name another application.directory")
+                raise SlipwayError(
+                    f"{directory} holds files and is no git checkout: make it one, or name another "
+                    "application.directory"
+                )
             return "nothing is installed yet"
         changes = self.site.checkout.changes()
         if changes and not (self._first_install and self._state.current is None):
-            raise SlipwayError(f"tracked files were changed by hand in {self.site.directory}: {', '.join(changes[:5])}: commit them in the repository, or 'git checkout' them")
+            raise SlipwayError(
+                f"tracked files were changed by hand in {self.site.directory}: {', '.join(changes[:5])}: commit "
+                "them in the repository, or 'git checkout' them"
+            )
         return self.site.checkout.head()[:12]
 
     def release(self) -> str:
@@ -149,12 +159,16 @@ class Gates:
             commit = self.commit
         except CommandError as error:
             reason = error.output.splitlines()[-1] if error.output else str(error)
-            raise SlipwayError(f"the repository {url} cannot be read from the host ({reason}): mend application.repository.url or its access") from error
+            raise SlipwayError(
+                f"the repository {url} cannot be read from the host ({reason}): mend application.repository.url or "
+                "its access"
+            ) from error
         if commit is None:
-            raise SlipwayError(f"release {self.request.ref} is neither a tag nor a branch of {url}: push it, or ask for one that exists")
-        known = self.site.ledger.release(version or "")
-        if known is not None and known.commit != commit:
-            raise SlipwayError(f"release {version} was commit {known.commit[:12]} on this site and is now {commit[:12]}: releases never change, give the new one its own version")
+            raise SlipwayError(
+                f"release {self.request.ref} is neither a tag nor a branch of {url}: push it, or ask for one that "
+                "exists"
+            )
+        self.site.ledger.check_unchanged(version or "", commit)
         return commit[:12]
 
     def secrets(self) -> str:
@@ -162,21 +176,29 @@ class Gates:
         values = {**self.site.env_file.values(), **self.site.environment}
         missing = [name for name in self.profile.required_variables if not values.get(name)]
         if missing:
-            raise SlipwayError(f"{', '.join(missing)} has no value in {self.site.env_file.path} or in application_environment: set it there")
+            raise SlipwayError(
+                f"{', '.join(missing)} has no value in {self.site.env_file.path} or in application_environment: "
+                "set it there"
+            )
         return f"{len(self.profile.required_variables)} variables"
 
     def database(self) -> str:
         """A PostgreSQL of this Compose project that answers."""
         external = self._external_database()
         if external:
-            raise SlipwayError(f"the database is at {external}, outside this Compose project: managed PostgreSQL is not supported, nothing here could back it up or bring it back")
+            raise SlipwayError(
+                f"the database is at {external}, outside this Compose project: managed PostgreSQL is not "
+                "supported, nothing here could back it up or bring it back"
+            )
         if self._first_install:
             return "nothing is installed yet"
         try:
             return f"PostgreSQL {self.site.database.server_version()}, {self.site.database.size() / 1e6:.0f} MB"
         except CommandError as error:
             reason = error.output.splitlines()[-1] if error.output else str(error)
-            raise SlipwayError(f"database {self.profile.database.name} does not answer as {self.profile.database.user}: {reason}") from error
+            raise SlipwayError(
+                f"database {self.profile.database.name} does not answer as {self.profile.database.user}: {reason}"
+            ) from error
 
     def _external_database(self) -> str | None:
         """The host in DATABASE_URL when it is none of this project's containers."""
@@ -185,7 +207,11 @@ class Gates:
         services = self.site.compose.config["services"]
         url = (services.get(self.profile.services.web, {}).get("environment") or {}).get("DATABASE_URL")
         host = urllib.parse.urlsplit(url).hostname if url else None
-        inside = {name for key, service in services.items() for name in (key, service.get("container_name"), service.get("hostname"))}
+        inside = {
+            name
+            for key, service in services.items()
+            for name in (key, service.get("container_name"), service.get("hostname"))
+        }
         return host if host and host not in inside else None
 
     def disk(self) -> str:
@@ -193,11 +219,16 @@ class Gates:
         size = 0 if self._first_install else self.site.database.size()
         state = self._state
         images = list(self.site.ledger.known_release(state.current).images.values()) if state.current else []
-        code = self.site.docker.image_sizes(images or [item.image for item in self.site.containers(self.profile.services.web)])
+        code = self.site.docker.image_sizes(
+            images or [item.image for item in self.site.containers(self.profile.services.web)]
+        )
         engine = Path(self.site.runner.run(["docker", "info", "--format", "{{.DockerRootDir}}"]).stdout.strip())
         needs: dict[int, float] = {}
         places: dict[int, Path] = {}
-        for path, amount in ((self.site.backups, size), (engine, 2 * size + (code if self.request.verb == "deploy" else 0))):
+        for path, amount in (
+            (self.site.backups, size),
+            (engine, 2 * size + (code if self.request.verb == "deploy" else 0)),
+        ):
             place = _existing(path)
             device = place.stat().st_dev
             needs[device] = needs.get(device, 0) + amount * HEADROOM
@@ -205,7 +236,9 @@ class Gates:
         for device, need in needs.items():
             free = shutil.disk_usage(places[device]).free
             if free < need:
-                raise SlipwayError(f"{places[device]} has {free / 1e6:.0f} MB free and {need / 1e6:.0f} MB are needed: make room there")
+                raise SlipwayError(
+                    f"{places[device]} has {free / 1e6:.0f} MB free and {need / 1e6:.0f} MB are needed: make room there"
+                )
         return f"{sum(needs.values()) / 1e6:.0f} MB needed"
 
     def ports(self) -> str:
@@ -237,16 +270,23 @@ class Gates:
         """Nobody else at work here."""
         run = self._state.run
         if run is not None and run.id != self.request.run:
-            raise SlipwayError(f"another run has this site: {self.site.ledger.describe_run()}: wait for it; if it is dead, run playbooks/unlock.yml")
+            raise SlipwayError(
+                f"another run has this site: {self.site.ledger.describe_run()}: wait for it; if it is dead, run "
+                "playbooks/unlock.yml"
+            )
         if self.site.ledger.busy():
-            raise SlipwayError(f"another process works on this site now: {self.site.ledger.describe_run()}: wait for it")
+            raise SlipwayError(
+                f"another process works on this site now: {self.site.ledger.describe_run()}: wait for it"
+            )
         return "free"
 
     def candidate(self) -> str:
         """No release that was left half done."""
         candidate = self._state.candidate
         if candidate is not None:
-            raise SlipwayError(f"release {candidate.version} was left half done ({candidate.phase}): run playbooks/rollback.yml first")
+            raise SlipwayError(
+                f"release {candidate.version} was left half done ({candidate.phase}): run playbooks/rollback.yml first"
+            )
         return "none"
 
     def drift(self) -> str:
@@ -255,7 +295,10 @@ class Gates:
             return "to be adopted" if not self._first_install else "nothing is installed yet"
         wrong = self.site.runs(self.site.ledger.known_release(self._state.current))
         if wrong:
-            raise SlipwayError(f"what runs is not release {self._state.current} as the ledger has it ({wrong[0]}): run 'docker compose up -d' in {self.site.directory}")
+            raise SlipwayError(
+                f"what runs is not release {self._state.current} as the ledger has it ({wrong[0]}): run 'docker "
+                f"compose up -d' in {self.site.directory}"
+            )
         return f"{self._state.current} runs"
 
     def already(self) -> bool:
@@ -264,13 +307,26 @@ class Gates:
         release = self.site.ledger.release(version) if version else None
         if release is None or version != self._state.current or self._state.candidate is not None:
             return False
-        return release.commit == self.commit and self.site.checkout.is_at(release.commit) and not self.site.runs(release)
+        return (
+            release.commit == self.commit and self.site.checkout.is_at(release.commit) and not self.site.runs(release)
+        )
 
 
 _HOST = ("python", "docker", "compose")
 GATES: dict[str, tuple[str, ...]] = {
     "deploy": (
-        *_HOST, "checkout", "compose_files", "release", "secrets", "database", "disk", "ports", "clock", "lock", "candidate", "drift",
+        *_HOST,
+        "checkout",
+        "compose_files",
+        "release",
+        "secrets",
+        "database",
+        "disk",
+        "ports",
+        "clock",
+        "lock",
+        "candidate",
+        "drift",
     ),
     "backup": (*_HOST, "compose_files", "database", "disk", "lock"),
     "rollback": (*_HOST, "lock"),
@@ -331,10 +387,13 @@ def facts(site: Site) -> dict[str, Any]:
         following = "playbooks/deploy.yml"
     return {
         "current": state.current,
-        "candidate": None if state.candidate is None else {"version": state.candidate.version, "phase": state.candidate.phase},
+        "candidate": None
+        if state.candidate is None
+        else {"version": state.candidate.version, "phase": state.candidate.phase},
         "run": None if state.run is None else site.ledger.describe_run(),
         "containers": running,
-        "backups": sorted(name for name in os.listdir(site.backups) if not name.endswith(".partial")) if site.backups.is_dir() else [],
+        "backups": sorted(path.parent.name for path in site.backups.glob("*/manifest.json")),
         "history": state.history[-10:],
+        "journal": site.ledger.journal_tail(5),
         "next": following,
     }

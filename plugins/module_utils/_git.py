@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ._process import Runner
 
 NETWORK_TIMEOUT = 300
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Checkout:
@@ -58,8 +60,7 @@ class Checkout:
         for pattern in (patterns[1], patterns[0], patterns[2]):
             if pattern in commits:
                 return commits[pattern]
-        is_commit = len(ref) == 40 and all(letter in "0123456789abcdef" for letter in ref)
-        return ref if is_commit else None
+        return ref if _COMMIT.fullmatch(ref) else None
 
     def fetch(self) -> None:
         """Bring the repository's branches and tags here; clone it first where nothing is yet."""
@@ -69,7 +70,15 @@ class Checkout:
                 self.directory.mkdir(parents=True)
                 os.chown(self.directory, uid, gid)
             self._git("clone", "--quiet", "--no-checkout", self._url, ".", timeout=NETWORK_TIMEOUT)
-        self._git("fetch", "--quiet", "--tags", "--prune", self._url, "+refs/heads/*:refs/remotes/slipway/*", timeout=NETWORK_TIMEOUT)
+        self._git(
+            "fetch",
+            "--quiet",
+            "--tags",
+            "--prune",
+            self._url,
+            "+refs/heads/*:refs/remotes/slipway/*",
+            timeout=NETWORK_TIMEOUT,
+        )
 
     def head(self) -> str:
         """The commit that is checked out."""

@@ -8,7 +8,7 @@ from typing import Any, Callable, NoReturn, Protocol
 from ._engine import Outcome, Plan, carry_out, preview
 from ._errors import OutOfOrderError, SlipwayError
 from ._profile import Profile
-from ._site import STATE_DIRECTORY, Site
+from ._site import Site
 
 # A call that must not give up (a rollback) waits for the one before it to end.
 PATIENT = 900.0
@@ -21,8 +21,8 @@ class Module(Protocol):
     params: dict[str, Any]
     check_mode: bool
 
-    def exit_json(self, **result: Any) -> NoReturn: ...
-    def fail_json(self, msg: str, **result: Any) -> NoReturn: ...
+    def exit_json(self, **result: Any) -> NoReturn: ...  # noqa: ANN401 - as AnsibleModule has it
+    def fail_json(self, msg: str, **result: Any) -> NoReturn: ...  # noqa: ANN401 - the same
 
 
 SITE_ARGUMENTS: dict[str, Any] = {
@@ -55,16 +55,16 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "health": {"type": "dict"},
             "flows": {"type": "list", "elements": "dict"},
             "critical_timeout": {"type": "float"},
+            "state_directory": {"type": "path"},
+            "backup_directory": {"type": "path"},
+            "redis": {"type": "dict"},
+            "verify_tls": {"type": "bool"},
+            "ca_file": {"type": "path"},
         },
     },
 }
 
-ENGINE_ARGUMENTS: dict[str, Any] = {
-    **SITE_ARGUMENTS,
-    "environment": {"type": "dict", "no_log": True},
-    "state_directory": {"type": "path", "default": STATE_DIRECTORY},
-    "backup_directory": {"type": "path"},
-}
+ENGINE_ARGUMENTS: dict[str, Any] = {**SITE_ARGUMENTS, "environment": {"type": "dict", "no_log": True}}
 
 RUN_ARGUMENTS: dict[str, Any] = {**ENGINE_ARGUMENTS, "run": {"type": "dict", "required": True}}
 
@@ -77,14 +77,14 @@ def profile_of(module: Module) -> Profile:
 
 def site_of(module: Module) -> Site:
     """The site that the module's arguments describe."""
-    parameters = module.params
-    environment = {name: str(value) for name, value in (parameters["environment"] or {}).items()}
-    return Site(profile_of(module), parameters["state_directory"], parameters["backup_directory"], environment)
+    environment = {name: str(value) for name, value in (module.params["environment"] or {}).items()}
+    return Site(profile_of(module), environment)
 
 
 def result_of(site: Site, outcome: Outcome, before: str | None, after: str | None) -> dict[str, Any]:
     """A module's result: the steps that changed something, the facts they gave, and the releases as a diff."""
     return {
+        "since": outcome.since,
         "changed": bool(outcome.changed),
         "steps": outcome.changed,
         "observations": [item.to_dict() for item in outcome.observations],
@@ -98,10 +98,10 @@ def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BR
     """Carry out a plan under the flock for the run in the arguments; in check mode say what it would do."""
     if module.check_mode:
         try:
-            return preview(plan())
+            return preview(site, plan())
         except OutOfOrderError:
             # nothing was staged in check mode, so that what comes after staging is not known step by step
-            return Outcome(changed=["known when the release is staged"])
+            return Outcome(site.ledger.now(), changed=["known when the release is staged"])
     with site.ledger.locked(wait):
         site.ledger.check_run(int(module.params["run"].get("token", 0)))
         return carry_out(site, plan())

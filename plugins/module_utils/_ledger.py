@@ -17,10 +17,11 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, TypeVar
+from typing import Any, Callable, TypeVar
 
 from ._errors import LockedError, OutOfOrderError, SlipwayError
 
@@ -106,7 +107,8 @@ def _state(data: Mapping[str, Any]) -> State:
     return State(
         token=data["token"],
         current=data["current"],
-        candidate=candidate and Candidate(candidate["version"], candidate["phase"], _record(Before, candidate["before"])),
+        candidate=candidate
+        and Candidate(candidate["version"], candidate["phase"], _record(Before, candidate["before"])),
         run=run and _record(Run, run),
         history=data["history"],
     )
@@ -123,7 +125,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, owner: tuple[in
         stream.write(content)
         stream.flush()
         os.fsync(descriptor)
-    os.replace(partial, path)
+    partial.replace(path)
     sync_directory(path.parent)
 
 
@@ -160,7 +162,8 @@ class Ledger:
             raise SlipwayError(f"{self.root / 'ledger.json'} is damaged ({error}): restore it from a copy") from error
         if data.get("format") != FORMAT:
             raise SlipwayError(
-                f"{self.root / 'ledger.json'} has format {data.get('format')}, this version reads {FORMAT}: use the Slipway that wrote it"
+                f"{self.root / 'ledger.json'} has format {data.get('format')}, this version reads {FORMAT}: "
+                "use the Slipway that wrote it"
             )
         return _state(data)
 
@@ -175,7 +178,9 @@ class Ledger:
         """The record of a release that must be here."""
         release = self.release(version)
         if release is None:
-            raise SlipwayError(f"release {version} has no record in {self.root / 'releases'}: it was never built or adopted here")
+            raise SlipwayError(
+                f"release {version} has no record in {self.root / 'releases'}: it was never built or adopted here"
+            )
         return release
 
     def before(self, version: str) -> Before | None:
@@ -184,6 +189,15 @@ class Ledger:
             return _record(Before, json.loads((self.release_directory(version) / "before.json").read_text("utf-8")))
         except FileNotFoundError:
             return None
+
+    def check_unchanged(self, version: str, commit: str) -> None:
+        """Refuse a version that this site knows as another commit."""
+        known = self.release(version)
+        if known is not None and known.commit != commit:
+            raise SlipwayError(
+                f"release {version} was commit {known.commit[:12]} on this site and is now {commit[:12]}: "
+                "releases never change, give the new one a version of its own"
+            )
 
     def release_directory(self, version: str) -> Path:
         """Where a release keeps its record and source."""
@@ -243,7 +257,7 @@ class Ledger:
         content = json.dumps({"format": FORMAT, **asdict(state)}, indent=1) + "\n"
         write_file(self.root / "ledger.json", content.encode())
 
-    def update(self, **changes: Any) -> State:
+    def update(self, **changes: Any) -> State:  # noqa: ANN401 - any field of State
         """Replace parts of the state, durably."""
         state = replace(self.state(), **changes)
         self._write(state)
@@ -263,9 +277,13 @@ class Ledger:
         """Make sure that the caller still has the site, and note that it lives."""
         run = self.state().run
         if run is None:
-            raise OutOfOrderError("no run is open on this site: start the playbook from its beginning, where the gates are checked")
+            raise OutOfOrderError(
+                "no run is open on this site: start the playbook from its beginning, where the gates are checked"
+            )
         if run.token != token:
-            raise LockedError(f"this run has lost the site ({self.describe_run()}): run status.yml to see where it stands")
+            raise LockedError(
+                f"this run has lost the site ({self.describe_run()}): run status.yml to see where it stands"
+            )
         run = replace(run, last_seen=self._clock())
         self.update(run=run)
         return run
@@ -283,18 +301,13 @@ class Ledger:
 
     def save_release(self, release: Release) -> None:
         """Record a release; a version can never be recorded with another commit."""
-        known = self.release(release.version)
-        if known is not None and known.commit != release.commit:
-            raise SlipwayError(
-                f"release {release.version} was commit {known.commit[:12]} on this site and is now {release.commit[:12]}: "
-                "releases never change, give the new one its own version"
-            )
+        self.check_unchanged(release.version, release.commit)
         directory = self.release_directory(release.version)
         directory.mkdir(mode=0o711, exist_ok=True)
         write_file(directory / "release.json", (json.dumps(asdict(release), indent=1) + "\n").encode())
 
-    def enter(self, phase: str, **before: Any) -> Candidate:
-        """Note that the candidate enters `phase`, never stepping back, and what is newly known of the state before it."""
+    def enter(self, phase: str, **before: Any) -> Candidate:  # noqa: ANN401 - any field of Before
+        """Note that the candidate enters `phase`, never stepping back, and what is newly known of the state before."""
         candidate = self.state().candidate
         if candidate is None:
             raise OutOfOrderError("no release is on its way in on this site: stage one first")
@@ -326,10 +339,12 @@ class Ledger:
             lines = (self.root / "journal.jsonl").read_text("utf-8").splitlines()
         except FileNotFoundError:
             return []
-        entries = []
-        for line in lines[-count:]:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                continue
-        return entries
+        return [entry for entry in map(_entry, lines[-count:]) if entry is not None]
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return entry

@@ -21,7 +21,9 @@ PROBES = (
     "migration",
     "backup",
     "schema",
+    "stage",
     "switch",
+    "rollback",
     "gate",
 )
 

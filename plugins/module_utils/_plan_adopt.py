@@ -29,11 +29,16 @@ def observe_release(site: Site) -> Release:
     commit = site.checkout.head()
     named = site.env_file.values().get(site.profile.version_variable) or site.checkout.tag_of(commit) or commit[:12]
     if not VERSION.fullmatch(named):
-        raise SlipwayError(f"the running version is named {named!r} in {site.env_file.path}: a version is letters, digits, . _ -")
+        raise SlipwayError(
+            f"the running version is named {named!r} in {site.env_file.path}: a version is letters, digits, . _ -"
+        )
     images: dict[str, str] = {}
     for container in site.containers():
         if images.setdefault(container.service, container.image) != container.image:
-            raise SlipwayError(f"containers of service {container.service} run different images: let 'docker compose up -d' finish first")
+            raise SlipwayError(
+                f"containers of service {container.service} run different images: let 'docker compose up -d' "
+                "finish first"
+            )
     references = {service: name for service, name in site.compose.references.items() if service in images}
     return Release(named, commit, images, references, site.database.migrations(), adopted=True)
 

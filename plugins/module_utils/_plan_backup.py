@@ -27,7 +27,9 @@ def manifest_of(site: Site, backup: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise SlipwayError(f"{site.backups / backup / 'manifest.json'} is damaged ({error}): this backup cannot be trusted") from error
+        raise SlipwayError(
+            f"{site.backups / backup / 'manifest.json'} is damaged ({error}): this backup cannot be trusted"
+        ) from error
     return manifest
 
 
@@ -46,7 +48,7 @@ def take_backup(site: Site, backup: str, reason: str) -> dict[str, Any]:
     """Dump the database into backups/BACKUP; it appears under that name only when it is complete and durable."""
     database = site.database
     final = site.backups / backup
-    partial = site.backups / f"{backup}.partial"
+    partial = site.backups / ".partial" / backup
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "database").mkdir(mode=0o700, parents=True)
     tables = database.tables()
@@ -65,6 +67,7 @@ def take_backup(site: Site, backup: str, reason: str) -> dict[str, Any]:
     }
     write_file(partial / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     sync_directory(partial / "database")
+    sync_directory(partial)
     partial.rename(final)
     sync_directory(site.backups)
     return {"backup": backup, "bytes": sum(file.size for file in files.values())}
@@ -85,7 +88,9 @@ def check_files(site: Site, backup: str) -> list[str]:
             wrong.append(f"{path} has {path.stat().st_size} bytes, not {expected['size']}")
         elif _sha256(path) != expected["sha256"]:
             wrong.append(f"{path} is not what was written: its SHA-256 differs")
-    return wrong + [f"{path} is not in the manifest" for path in sorted(directory.iterdir()) if path.name not in manifest["files"]]
+    return wrong + [
+        f"{path} is not in the manifest" for path in sorted(directory.iterdir()) if path.name not in manifest["files"]
+    ]
 
 
 def verify_backup(site: Site, backup: str) -> list[str]:
@@ -108,7 +113,7 @@ def _sha256(path: Path) -> str:
 
 
 def backup(site: Site, identity: str, version: str | None) -> Plan:
-    """The plan that backs the database up as `identity`; for a deploy, of the candidate `version`, and notes what it replaces.
+    """The plan that backs the database up as `identity`; for the candidate `version` it notes what it replaces too.
 
     An empty database (a first install) has nothing to lose: it is noted, not dumped.
     """
@@ -132,7 +137,10 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
                 raise SlipwayError("; ".join(wrong))
         database = site.database
         site.ledger.enter(
-            "backed_up", migrations=database.migrations(), schema=database.schema(), backup=identity if dumped() else None
+            "backed_up",
+            migrations=database.migrations(),
+            schema=database.schema(),
+            backup=identity if dumped() else None,
         )
 
     def verify() -> list[str]:

@@ -32,7 +32,9 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
     """
     candidate = site.ledger.state().candidate
     if candidate is None or candidate.version != version or not candidate.reached("backed_up"):
-        raise OutOfOrderError(f"release {version} may not migrate: it was not staged and backed up in this run, start deploy.yml from its beginning")
+        raise OutOfOrderError(
+            f"release {version} may not migrate: it was not staged and backed up, start deploy.yml from its beginning"
+        )
     release = site.ledger.known_release(version)
     before = candidate.before
 

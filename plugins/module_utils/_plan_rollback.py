@@ -24,7 +24,9 @@ def way_back(site: Site, state: State) -> tuple[str, Before]:
     before = site.ledger.before(state.current) if state.current else None
     if state.current is None or before is None or before.version is None:
         standing = f"release {state.current}" if state.current else "no release"
-        raise SlipwayError(f"there is nothing to roll back to: {standing} stands here and the ledger knows none before it")
+        raise SlipwayError(
+            f"there is nothing to roll back to: {standing} stands here and the ledger knows none before it"
+        )
     return state.current, before
 
 
@@ -39,7 +41,9 @@ def rollback_commands(release: Release, applied: list[str], undo: list[str]) -> 
     `db:rollback STEP=n` walks the release's own migration files down from the newest applied one; where that walk would
     meet other migrations than those meant, each is taken down by its version.
     """
-    walk = [version for version in sorted(release.migrations, key=int, reverse=True) if int(version) <= int(applied[-1])]
+    walk = [
+        version for version in sorted(release.migrations, key=int, reverse=True) if int(version) <= int(applied[-1])
+    ]
     if walk[: len(undo)] == undo:
         return [["bin/rails", "db:rollback", f"STEP={len(undo)}"]]
     return [["bin/rails", "db:migrate:down", f"VERSION={version}"] for version in undo]
@@ -60,7 +64,10 @@ def _stop_first_install(site: Site, version: str, release: Release | None) -> Pl
         site.ledger.update(candidate=None, history=history)
         return {"kept": str(site.directory)}
 
-    steps = [Step("stop the containers", stopped, stop), Step("close the release", lambda: site.ledger.state().candidate is None, forget)]
+    steps = [
+        Step("stop the containers", stopped, stop),
+        Step("close the release", lambda: site.ledger.state().candidate is None, forget),
+    ]
     return Plan("rollback", version, "rollback", steps)
 
 
@@ -68,95 +75,119 @@ def _event(site: Site, version: str, what: str, to: str | None) -> dict[str, Any
     return {"at": site.ledger.now(), "release": version, "event": what, "to": to}
 
 
-def rollback(site: Site, identity: str, timeout: float) -> Plan:
-    """The plan that takes the site back to the release before, from whatever phase the candidate has reached.
+class _WayBack:
+    """The steps of a rollback over one candidate, each with the question whether it is done already."""
 
-    :param identity: names the backup of the database as it is now, taken before anything written since could be lost.
-    :param timeout: seconds that taking the migrations down may take.
-    """
-    state = site.ledger.state()
-    version, before = way_back(site, state)
-    new = site.ledger.release(version)
-    if before.version is None:
-        return _stop_first_install(site, version, new)
-    old = site.ledger.known_release(before.version)
-    was_switched = state.candidate is None or state.candidate.reached("switching")
-    was_migrated = state.candidate is None or state.candidate.reached("migrating")
+    def __init__(self, site: Site, identity: str, timeout: float) -> None:
+        state = site.ledger.state()
+        self.site = site
+        self.identity = identity
+        self.timeout = timeout
+        self.version, self.before = way_back(site, state)
+        self.new = site.ledger.release(self.version)
+        self.opened = state.candidate is not None
+        self.was_switched = state.candidate is None or state.candidate.reached("switching")
+        self.was_migrated = state.candidate is None or state.candidate.reached("migrating")
 
-    def undo() -> list[str]:
-        return migrations_to_undo(site.database.migrations(), before.migrations) if was_migrated else []
+    @property
+    def old(self) -> Release:
+        """The release to return to."""
+        return self.site.ledger.known_release(self.before.version or "")
 
-    def data_is_back() -> bool:
-        return not was_migrated or (not undo() and site.database.schema() == before.schema)
+    def reopen(self) -> None:
+        """Make the release that stands a candidate again, so that a killed rollback is one to go on with."""
+        candidate = Candidate(self.version, "switched", self.before)
+        self.site.ledger.update(candidate=candidate, current=self.before.version)
 
-    def reopen() -> None:
-        site.ledger.update(candidate=Candidate(version, "switched", before), current=before.version)
+    def undo(self) -> list[str]:
+        """The migrations to undo, newest first."""
+        if not self.was_migrated:
+            return []
+        return migrations_to_undo(self.site.database.migrations(), self.before.migrations)
 
-    def new_code_stopped() -> bool:
-        if data_is_back() or new is None:
+    def schema_is_back(self) -> bool:
+        """Whether the database has the migrations and the schema that it had."""
+        return not self.was_migrated or (not self.undo() and self.site.database.schema() == self.before.schema)
+
+    def new_code_stopped(self) -> bool:
+        """Whether no process of the new release can write while migrations are undone."""
+        if self.schema_is_back():
             return True
-        return not [item for item in site.containers() if item.service in site.code_services and item.image != old.images.get(item.service)]
+        code = [item for item in self.site.containers() if item.service in self.site.code_services]
+        return all(item.image == self.old.images.get(item.service) for item in code)
 
-    def stop_new_code() -> None:
-        if new is not None:
-            site.compose_of(new).stop(*site.code_services)
+    def stop_code(self) -> None:
+        """Stop whatever runs the application's code."""
+        self.site.compose_of(self.new or self.old).stop(*self.site.code_services)
 
-    def data_saved() -> bool:
-        return data_is_back() or not was_switched or manifest_of(site, identity) is not None
+    def data_saved(self) -> bool:
+        """Whether what was written since the switch is in a backup of its own."""
+        return self.schema_is_back() or not self.was_switched or manifest_of(self.site, self.identity) is not None
 
-    def save_data() -> dict[str, Any]:
-        return take_backup(site, identity, f"before {version} is taken back")
+    def save_data(self) -> dict[str, Any]:
+        """Back the database up as it is now."""
+        return take_backup(self.site, self.identity, f"before {self.version} is taken back")
 
-    def schema_undone() -> bool:
-        return not undo()
-
-    def undo_migrations() -> dict[str, Any]:
-        known = site.ledger.known_release(version)
-        wanted = undo()
-        for command in rollback_commands(known, site.database.migrations(), wanted):
-            code, printed = site.rails(site.compose_of(known), *command, timeout=timeout)
-            log = site.log(version, "rollback", printed)
+    def undo_migrations(self) -> dict[str, Any]:
+        """Undo by the new image: the old one has not the files. A failure is not the end: the backup comes next."""
+        release, undo = self.site.ledger.known_release(self.version), self.undo()
+        for command in rollback_commands(release, self.site.database.migrations(), undo):
+            code, printed = self.site.rails(self.site.compose_of(release), *command, timeout=self.timeout)
+            log = self.site.log(self.version, "rollback", printed)
             if code != 0:
-                # not the end of the road: the backup is next
                 return {"undo_failed": f"{migration_reason(printed)} (all of it: {log})"}
-        return {"undone": wanted}
+        return {"undone": undo}
 
-    def restore() -> dict[str, Any]:
-        if before.backup is None:
-            raise SlipwayError(f"the schema is not what it was before {version} and there is no backup to restore")
-        wrong = check_files(site, before.backup)
+    def undo_tried(self) -> bool:
+        """Whether nothing is left to undo."""
+        return not self.undo()
+
+    def restore(self) -> dict[str, Any]:
+        """Load the backup beside the damaged database, compare, and swap the two; the damaged one is kept."""
+        site, backup = self.site, self.before.backup
+        if backup is None:
+            raise SlipwayError(f"the schema is not what it was before {self.version} and there is no backup to restore")
+        wrong = check_files(site, backup)
         if wrong:
-            raise SlipwayError(f"the backup is not restored, for it is not whole: {'; '.join(wrong)}")
-        site.compose_of(new or old).stop(*site.code_services)
+            raise SlipwayError(f"the backup is not whole and is not restored: {'; '.join(wrong)}")
+        self.stop_code()
         database = site.database
-        copy, kept = f"{database.name}_restored", f"{database.name}_kept_{site.ledger.now().replace(':', '').replace('-', '').lower()}"
+        stamp = site.ledger.now().replace(":", "").replace("-", "").lower()
+        copy, kept = f"{database.name}_restored", f"{database.name}_kept_{stamp}"
         database.drop(copy)
-        database.restore(site.backups / before.backup / "database", copy)
-        if database.schema(database=copy) != before.schema:
-            raise SlipwayError(f"backup {before.backup} does not give the schema that it was taken from; it lies in database {copy}")
+        database.restore(site.backups / backup / "database", copy)
+        if database.schema(database=copy) != self.before.schema:
+            raise SlipwayError(f"backup {backup} does not give the schema that it was taken from: see database {copy}")
         database.swap(copy, kept)
-        return {"restored": before.backup, "kept_database": kept}
+        return {"restored": backup, "kept_database": kept}
 
-    def forget() -> None:
-        site.ledger.update(candidate=None, history=[*site.ledger.state().history, _event(site, version, "taken back", before.version)])
-
-    def verify() -> list[str]:
-        wrong = site.runs(old)
-        database = site.database
-        if was_migrated and database.migrations() != before.migrations:
-            wrong.append("the applied migrations are not what they were")
-        if was_migrated and database.schema() != before.schema:
+    def verify(self) -> list[str]:
+        """What is not as it was; when all is, the candidate is forgotten."""
+        wrong = self.site.runs(self.old)
+        if not self.schema_is_back():
             wrong.append("the schema is not what it was")
-        if not wrong and site.ledger.state().candidate is not None:
-            forget()
+        state = self.site.ledger.state()
+        if not wrong and state.candidate is not None:
+            event = _event(self.site, self.version, "taken back", self.before.version)
+            self.site.ledger.update(candidate=None, history=[*state.history, event])
         return wrong
 
+
+def rollback(site: Site, identity: str, timeout: float) -> Plan:
+    """Plan the way back to the release before, from whatever phase the candidate has reached.
+
+    :param identity: names the backup of the database as it is now, taken before anything written since could be lost.
+    :param timeout: seconds that undoing the migrations may take.
+    """
+    way = _WayBack(site, identity, timeout)
+    if way.before.version is None:
+        return _stop_first_install(site, way.version, way.new)
     steps = [
-        Step("name the release to take back", lambda: state.candidate is not None, reopen),
-        Step("stop the new code", new_code_stopped, stop_new_code),
-        Step("save the database as it is", data_saved, save_data),
-        Step("undo the migrations", schema_undone, undo_migrations),
-        Step("restore the backup", data_is_back, restore),
-        *steps_to_run(site, old, new),
+        Step("name the release to take back", lambda: way.opened, way.reopen),
+        Step("stop the new code", way.new_code_stopped, way.stop_code),
+        Step("save the database as it is", way.data_saved, way.save_data),
+        Step("undo the migrations", way.undo_tried, way.undo_migrations),
+        Step("restore the backup", way.schema_is_back, way.restore),
+        *steps_to_run(site, way.old, way.new),
     ]
-    return Plan("rollback", version, "rollback", steps, verify)
+    return Plan("rollback", way.version, "rollback", steps, way.verify)

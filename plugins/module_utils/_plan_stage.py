@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,80 +37,99 @@ def missing_services(site: Site, compose: Compose) -> list[str]:
 def migrations_in(site: Site, source: Path) -> list[str]:
     """The versions of the migration files in a source tree, ascending."""
     directory = source / site.profile.migrations_path
-    names = [name for name in os.listdir(directory) if name.endswith(".rb")] if directory.is_dir() else []
-    return sorted((name.split("_", 1)[0] for name in names if name[0].isdigit()), key=int)
+    names = [path.name for path in directory.glob("[0-9]*_*.rb")]
+    return sorted((name.split("_", 1)[0] for name in names), key=int)
 
 
-def stage(site: Site, version: str, commit: str) -> Plan:
-    """The plan that fetches `commit`, builds it as `version`, and names it the candidate.
+class _Staging:
+    """The steps that bring a release to the host, each with the question whether it is done already."""
 
-    The env file is written here only on a first install, where nothing runs that could read it.
-    """
-    source = site.source(version)
-    # beside the source, not in it: whatever lies in the source ends up in the image
-    complete = site.ledger.release_directory(version) / "exported"
+    def __init__(self, site: Site, version: str, commit: str) -> None:
+        self.site = site
+        self.version = version
+        self.commit = commit
+        self.source = site.source(version)
+        # beside the source, not in it: whatever lies in the source ends up in the image
+        self.complete = site.ledger.release_directory(version) / "exported"
 
-    def exported() -> bool:
-        return complete.exists()
+    def fetched(self) -> bool:
+        """Whether the commit is in the checkout."""
+        return self.site.checkout.exists and self.site.checkout.has_commit(self.commit)
 
-    def export() -> None:
-        site.ledger.release_directory(version).mkdir(mode=0o711, exist_ok=True)
-        site.checkout.export(commit, source)
-        if any("env_file" in (source / name).read_text("utf-8") for name in site.profile.compose_files if (source / name).exists()):
-            link = source / site.profile.env_file
-            if not link.exists():
-                link.symlink_to(site.env_file.path)
-        complete.touch()
+    def export(self) -> None:
+        """Put the source beside the ledger, with a link to the env file where the Compose files name one."""
+        site = self.site
+        self.complete.parent.mkdir(mode=0o711, exist_ok=True)
+        site.checkout.export(self.commit, self.source)
+        files = [self.source / name for name in site.profile.compose_files]
+        link = self.source / site.profile.env_file
+        if any("env_file" in file.read_text("utf-8") for file in files if file.exists()) and not link.exists():
+            link.symlink_to(site.env_file.path)
+        self.complete.touch()
 
-    def environment_there() -> bool:
-        return site.env_file.path.exists()
+    def write_environment(self) -> None:
+        """Write the env file of a first install."""
+        site = self.site
+        site.env_file.assign({**site.environment, site.profile.version_variable: self.version}, site.checkout.owner)
 
-    def write_environment() -> None:
-        site.env_file.assign({**site.environment, site.profile.version_variable: version}, site.checkout.owner)
+    def built(self) -> bool:
+        """Whether the release is recorded and all its images are still here."""
+        release = self.site.ledger.release(self.version)
+        return release is not None and all(self.site.docker.image_id(image) for image in release.images.values())
 
-    def built() -> bool:
-        release = site.ledger.release(version)
-        return release is not None and all(site.docker.image_id(image) for image in release.images.values())
-
-    def build() -> dict[str, Any]:
-        compose = Compose(site.runner, site.profile, source, version)
+    def build(self) -> dict[str, Any]:
+        """Build the images, keep them under names of our own, and record the release."""
+        site = self.site
+        compose = Compose(site.runner, site.profile, self.source, self.version)
         absent = missing_services(site, compose)
         if absent:
-            raise SlipwayError(f"the Compose files of {version} have no service {', '.join(absent)}: mend application.services")
-        current = site.ledger.state().current
+            raise SlipwayError(
+                f"the Compose files of {self.version} have no service {', '.join(absent)}: mend application.services"
+            )
+        images = self._build_images(compose)
+        for service, image in images.items():
+            site.docker.tag(image, site.kept_name(service, self.version))
+        migrations = migrations_in(site, self.source)
+        site.ledger.save_release(Release(self.version, self.commit, images, compose.references, migrations))
+        return {"images": {service: images[service] for service in site.code_services}}
+
+    def _build_images(self, compose: Compose) -> dict[str, str]:
+        current = self.site.ledger.state().current
         try:
             if compose.built():
                 compose.build()
-            images = {service: site.docker.image_id(name) for service, name in compose.references.items()}
-            missing = sorted({compose.references[service] for service, image in images.items() if image is None})
-            if missing:
-                raise SlipwayError(f"image {', '.join(missing)} is not on this host and is not built here: load or pull it")
+            found = {service: self.site.docker.image_id(name) for service, name in compose.references.items()}
         finally:
             # until the switch, Compose's own names must go on meaning what runs
             if current is not None:
-                point_references(site, site.ledger.known_release(current))
-        found = {service: image for service, image in images.items() if image is not None}
-        for service, image in found.items():
-            site.docker.tag(image, site.kept_name(service, version))
-        site.ledger.save_release(Release(version, commit, found, compose.references, migrations_in(site, source)))
-        return {"images": {service: found[service] for service in site.code_services}}
+                point_references(self.site, self.site.ledger.known_release(current))
+        missing = sorted({compose.references[service] for service, image in found.items() if image is None})
+        if missing:
+            raise SlipwayError(f"image {', '.join(missing)} is not on this host and is not built here: load or pull it")
+        return {service: image for service, image in found.items() if image is not None}
 
-    def is_candidate() -> bool:
-        candidate = site.ledger.state().candidate
-        return candidate is not None and candidate.version == version
+    def is_candidate(self) -> bool:
+        """Whether the release is on its way in."""
+        candidate = self.site.ledger.state().candidate
+        return candidate is not None and candidate.version == self.version
 
-    def name_candidate() -> None:
-        site.ledger.update(candidate=Candidate(version, "staged", Before(site.ledger.state().current, [], None)))
+    def name_candidate(self) -> None:
+        """Let the release be on its way in."""
+        before = Before(self.site.ledger.state().current, [], None)
+        self.site.ledger.update(candidate=Candidate(self.version, "staged", before))
 
-    return Plan(
-        "stage",
-        version,
-        "stage",
-        [
-            Step("fetch the source", lambda: site.checkout.exists and site.checkout.has_commit(commit), site.checkout.fetch),
-            Step("export the source", exported, export),
-            Step("write the env file", environment_there, write_environment),
-            Step("build the images", built, build),
-            Step("name the candidate", is_candidate, name_candidate),
-        ],
-    )
+
+def stage(site: Site, version: str, commit: str) -> Plan:
+    """Plan to fetch `commit`, build it as `version`, and name it the candidate.
+
+    The env file is written here only on a first install, where nothing runs that could read it.
+    """
+    way = _Staging(site, version, commit)
+    steps = [
+        Step("fetch the source", way.fetched, site.checkout.fetch),
+        Step("export the source", way.complete.exists, way.export),
+        Step("write the env file", site.env_file.path.exists, way.write_environment),
+        Step("build the images", way.built, way.build),
+        Step("name the candidate", way.is_candidate, way.name_candidate),
+    ]
+    return Plan("stage", version, "stage", steps)

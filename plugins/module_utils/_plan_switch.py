@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _mounted_files_changed(site: Site, config: dict[str, Any], old: str, new: str) -> list[str]:
-    """Services that mount a tracked file which differs: their containers hold the old file until they are made again."""
+    """Services that mount a tracked file which differs: their containers hold the old one until made again."""
     changed = [str(site.directory / name) for name in site.checkout.differing(old, new)]
     services = []
     for name, service in config["services"].items():
@@ -52,7 +52,11 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None) -> list
             raise SlipwayError(f"{error} (all of it: {log})") from error
 
     return [
-        Step("check out the source", lambda: site.checkout.is_at(release.commit), lambda: site.checkout.check_out(release.commit)),
+        Step(
+            "check out the source",
+            lambda: site.checkout.is_at(release.commit),
+            lambda: site.checkout.check_out(release.commit),
+        ),
         Step("write the env file", assigned, lambda: site.env_file.assign(assignments, site.checkout.owner)),
         Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release)),
         Step("start the containers", started, start),
@@ -63,7 +67,9 @@ def switch(site: Site, version: str) -> Plan:
     """The plan that lets the migrated candidate `version` take the place of what runs."""
     candidate = site.ledger.state().candidate
     if candidate is None or candidate.version != version or not candidate.reached("migrated"):
-        raise OutOfOrderError(f"release {version} may not be switched to: it was not migrated in this run, start deploy.yml from its beginning")
+        raise OutOfOrderError(
+            f"release {version} may not be switched to: it was not migrated, start deploy.yml from its beginning"
+        )
     release = site.ledger.known_release(version)
     replaced = None if candidate.before.version is None else site.ledger.known_release(candidate.before.version)
 
@@ -76,4 +82,13 @@ def switch(site: Site, version: str) -> Plan:
             site.ledger.enter("switched")
         return wrong
 
-    return Plan("switch", version, "switch", [Step("begin the switch", lambda: candidate.reached("switching"), begin), *steps_to_run(site, release, replaced)], verify)
+    return Plan(
+        "switch",
+        version,
+        "switch",
+        [
+            Step("begin the switch", lambda: candidate.reached("switching"), begin),
+            *steps_to_run(site, release, replaced),
+        ],
+        verify,
+    )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ._profile import Profile
 
 # The password, where the socket asks for one, comes from the container's own environment and stays there.
-_WITH_PASSWORD = 'PGPASSWORD="${POSTGRES_PASSWORD:-}"'
+_WITH_PASSWORD = 'PGPASSWORD="${POSTGRES_PASSWORD:-}"'  # noqa: S105 - the name of a variable, not its value
+_TEMPORARY = "/tmp/slipway"  # noqa: S108 - inside the database's own container, mode 0700
 _SHELL = ["sh", "-c", f'{_WITH_PASSWORD} exec "$@"', "sh"]
 QUERY_TIMEOUT = 600
 CHUNK = 1 << 20
@@ -32,14 +33,16 @@ CHUNK = 1 << 20
 _NOISE = ("--", "SET ", "SELECT pg_catalog.set_config", "\\restrict", "\\unrestrict")
 _DUMP_NAME = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_.]+")
 _CREATE_LIKE = """
-    SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COLLATE %L LC_CTYPE %L CONNECTION LIMIT %s',
-                  {target}, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit)
+    SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COLLATE %L LC_CTYPE %L'
+                  ' CONNECTION LIMIT %s', {target}, pg_get_userbyid(datdba), pg_encoding_to_char(encoding),
+                  datcollate, datctype, datconnlimit)
     FROM pg_database WHERE datname = {source} \\gexec
 """
 _COUNT_TABLES = """
     SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
 
@@ -76,10 +79,6 @@ class Database:
     def _value(self, sql: str, *, database: str | None = None) -> str:
         return self.query(sql, database=database)[0][0]
 
-    def exists(self) -> bool:
-        """Whether the database is there at all."""
-        return self._value(f"SELECT count(*) FROM pg_database WHERE datname = {_literal(self.name)}", database="postgres") == "1"
-
     def size(self) -> int:
         """Its size in bytes."""
         return int(self._value("SELECT pg_database_size(current_database())"))
@@ -100,7 +99,9 @@ class Database:
 
     def invalid_indexes(self) -> list[str]:
         """Indexes that an interrupted CREATE INDEX CONCURRENTLY left behind."""
-        return [row[0] for row in self.query("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid ORDER BY 1")]
+        return [
+            row[0] for row in self.query("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid ORDER BY 1")
+        ]
 
     def schema(self, *, database: str | None = None) -> str:
         """SHA-256 of the schema as pg_dump writes it, without comments, session settings and sequence positions."""
@@ -112,8 +113,9 @@ class Database:
 
     def dump(self, directory: Path) -> dict[str, DumpFile]:
         """Write a consistent dump of the database into `directory`; returns its files by name."""
-        place = f"/tmp/slipway-{directory.name}"
-        command = f"pg_dump --format=directory --jobs=2 --username={shlex.quote(self.user)} --file={place} {shlex.quote(self.name)}"
+        place = f"{_TEMPORARY}-{directory.name}"
+        who = f"--username={shlex.quote(self.user)} {shlex.quote(self.name)}"
+        command = f"pg_dump --format=directory --jobs=2 --file={place} {who}"
         script = _in_place(place, f"{_WITH_PASSWORD} {command} >&2 && tar -C {place} -cf - .")
         with tempfile.TemporaryFile() as errors:
             process = self._runner.stream(["docker", "exec", self._container, "sh", "-c", script], errors)
@@ -128,17 +130,19 @@ class Database:
 
     def read_back(self, directory: Path) -> int:
         """Let pg_restore decode all of a dump as it lies on the host; returns how many tables' rows it holds."""
-        place = f"/tmp/slipway-{directory.name}-read"
-        restore = f"pg_restore --format=directory --file=/dev/null {place} && pg_restore --format=directory --list {place}"
+        place = f"{_TEMPORARY}-{directory.name}-read"
+        restore = (
+            f"pg_restore --format=directory --file=/dev/null {place} && pg_restore --format=directory --list {place}"
+        )
         listing = self._send(directory, place, restore)
         return sum(" TABLE DATA " in line for line in listing.splitlines())
 
     def restore(self, directory: Path, target: str) -> None:
         """Load a dump into a new database `target` made from template0 with the present one's owner and locale."""
         self.query(_CREATE_LIKE.format(target=_literal(target), source=_literal(self.name)), database="postgres")
-        place = f"/tmp/slipway-{target}"
-        user = shlex.quote(self.user)
-        command = f"pg_restore --exit-on-error --format=directory --jobs=2 --username={user} --dbname={shlex.quote(target)} {place}"
+        place = f"{_TEMPORARY}-{target}"
+        who = f"--username={shlex.quote(self.user)} --dbname={shlex.quote(target)}"
+        command = f"pg_restore --exit-on-error --format=directory --jobs=2 {who} {place}"
         self._send(directory, place, f"{_WITH_PASSWORD} {command}")
 
     def drop(self, name: str) -> None:
@@ -159,14 +163,16 @@ class Database:
             ALTER DATABASE {_identifier(self.name)} RENAME TO {_identifier(kept)};
             ALTER DATABASE {_identifier(restored)} RENAME TO {_identifier(self.name)};
             COMMIT;
-        """
+        """  # noqa: S608 - every name is quoted
         self.query(sql, database="postgres")
 
     def _send(self, directory: Path, place: str, command: str) -> str:
         """Stream `directory` into the container at `place`, run `command` there, return what it prints."""
         script = _in_place(place, f"mkdir -m 700 {place} && tar -C {place} -xf - && {command}")
         with tempfile.TemporaryFile() as errors:
-            process = self._runner.stream(["docker", "exec", "--interactive", self._container, "sh", "-c", script], errors)
+            process = self._runner.stream(
+                ["docker", "exec", "--interactive", self._container, "sh", "-c", script], errors
+            )
             try:
                 with _opened(process.stdin) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
                     for path in sorted(directory.iterdir()):
@@ -200,7 +206,7 @@ def _receive(stream: IO[bytes], directory: Path) -> dict[str, DumpFile]:
     files: dict[str, DumpFile] = {}
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
-            name = member.name[2:] if member.name.startswith("./") else member.name
+            name = member.name.removeprefix("./")
             content = archive.extractfile(member) if member.isreg() else None
             if content is None:
                 continue

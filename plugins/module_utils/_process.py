@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Mapping, Protocol, Sequence
+from pathlib import Path
+from typing import IO, Protocol
 
 from ._errors import CommandError, SlipwayError
 
@@ -26,7 +28,7 @@ class Completed:
 class Runner(Protocol):
     """What the engine needs of a host: run a command to its end, or read its output as it comes."""
 
-    def run(
+    def run(  # noqa: PLR0913 - named options of one system call
         self,
         argv: Sequence[str],
         *,
@@ -50,7 +52,7 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 class HostRunner:
     """Runs commands on this host. Values that are secret travel in `env` or `text`, never in `argv`."""
 
-    def run(
+    def run(  # noqa: PLR0913 - named options of one system call
         self,
         argv: Sequence[str],
         *,
@@ -66,11 +68,9 @@ class HostRunner:
         :param timeout: seconds; when they pass, the command is killed and CommandError raised whatever `check` says.
         """
         environment = _environment(env)
-        as_user: dict[str, int] = {}
-        if owner is not None and os.geteuid() == 0 and owner != 0:
-            account = pwd.getpwuid(owner)
+        account = pwd.getpwuid(owner) if owner and os.geteuid() == 0 else None
+        if account is not None:
             environment.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
-            as_user = {"user": owner, "group": account.pw_gid}
         try:
             done = subprocess.run(
                 list(argv),
@@ -83,16 +83,22 @@ class HostRunner:
                 cwd=cwd,
                 timeout=timeout,
                 check=False,
-                **as_user,
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=os.getgrouplist(account.pw_name, account.pw_gid) if account else None,
             )
         except FileNotFoundError as error:
-            missing = cwd if cwd and not os.path.isdir(cwd) else argv[0]
+            missing = cwd if cwd and not Path(cwd).is_dir() else argv[0]
             raise SlipwayError(f"{missing} is not on this host: install it, or mend PATH") from error
         except subprocess.TimeoutExpired as error:
             printed = b"".join(part for part in (error.stdout, error.stderr) if isinstance(part, bytes))
-            raise CommandError(list(argv), None, f"{printed[-OUTPUT_TAIL:].decode(errors='replace')}\nafter {timeout:.0f} s") from error
+            raise CommandError(
+                list(argv), None, f"{printed[-OUTPUT_TAIL:].decode(errors='replace')}\nafter {timeout:.0f} s"
+            ) from error
         if check and done.returncode != 0:
-            raise CommandError(list(argv), done.returncode, (done.stdout[-OUTPUT_TAIL:] + "\n" + done.stderr[-OUTPUT_TAIL:]))
+            raise CommandError(
+                list(argv), done.returncode, (done.stdout[-OUTPUT_TAIL:] + "\n" + done.stderr[-OUTPUT_TAIL:])
+            )
         return Completed(done.returncode, done.stdout, done.stderr)
 
     def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -209,6 +209,8 @@ class Profile:
     """The application profile.
 
     :param critical_timeout: seconds that a request may take before it counts as failed.
+    :param state_directory: where the ledgers of the host's applications lie.
+    :param backup_directory: where backups go; beside the ledger when None.
     :param verify_tls: whether the certificate of an https base_url must be valid for the host header.
     :param ca_file: certificates to trust instead of the system's.
     """
@@ -235,6 +237,8 @@ class Profile:
     health: Health | None = None
     flows: tuple[Flow, ...] = ()
     critical_timeout: float = 15
+    state_directory: str = "/var/lib/slipway"
+    backup_directory: str | None = None
 
     @classmethod
     def parse(cls, mapping: object) -> Profile:
@@ -370,6 +374,8 @@ def _profile(reader: Reader) -> Profile | None:
         "health": reader.inside("health", _health),
         "flows": reader.items("flows", _flow),
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
+        "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
+        "backup_directory": reader.text("backup_directory", _absolute),
     }
     reader.refuse_unknown()
     if not optional["compose_files"]:

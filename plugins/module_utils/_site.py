@@ -18,12 +18,11 @@ from ._process import HostRunner, Runner
 if TYPE_CHECKING:
     from ._profile import Profile
 
-STATE_DIRECTORY = "/var/lib/slipway"
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
 class EnvFile:
-    """The `.env` file beside the Compose files. Only single keys are ever changed; the rest stays as people wrote it."""
+    """The `.env` file beside the Compose files. Only single keys are changed; the rest stays as people wrote it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,25 +54,18 @@ class EnvFile:
 class Site:
     """Everything that a plan needs, made once a process.
 
-    :param state_directory: where the ledgers of this host's applications lie.
-    :param backup_directory: where backups go; beside the ledger when None.
     :param environment: keys and values that the env file must hold besides the version; secrets, never shown.
     """
 
     def __init__(
-        self,
-        profile: Profile,
-        state_directory: str = STATE_DIRECTORY,
-        backup_directory: str | None = None,
-        environment: dict[str, str] | None = None,
-        runner: Runner | None = None,
+        self, profile: Profile, environment: dict[str, str] | None = None, runner: Runner | None = None
     ) -> None:
         self.profile = profile
         self.runner: Runner = runner or HostRunner()
         self.environment = environment or {}
         self.directory = Path(profile.directory)
-        self.ledger = Ledger(Path(state_directory) / profile.name)
-        self.backups = Path(backup_directory) if backup_directory else self.ledger.root / "backups"
+        self.ledger = Ledger(Path(profile.state_directory) / profile.name)
+        self.backups = Path(profile.backup_directory) if profile.backup_directory else self.ledger.root / "backups"
         self.docker = Docker(self.runner)
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
         self.env_file = EnvFile(self.directory / profile.env_file)
@@ -90,7 +82,9 @@ class Site:
         service = self.profile.services.database
         running = self.containers(service)
         if not running:
-            raise SlipwayError(f"service {service} does not run: start it with 'docker compose up -d {service}' in {self.directory}")
+            raise SlipwayError(
+                f"service {service} does not run: start it with 'docker compose up -d {service}' in {self.directory}"
+            )
         return Database(self.runner, self.profile, running[0].id)
 
     def source(self, version: str) -> Path:
@@ -126,7 +120,9 @@ class Site:
             mine = [item for item in running if item.service == service]
             if not mine and service in self.code_services:
                 wrong.append(f"no container of {service} runs")
-            wrong += [f"{item.name} runs image {item.image[7:19]}, not {image[7:19]}" for item in mine if item.image != image]
+            wrong += [
+                f"{item.name} runs image {item.image[7:19]}, not {image[7:19]}" for item in mine if item.image != image
+            ]
         return wrong
 
     def rails(self, compose: Compose, *command: str, timeout: float) -> tuple[int, str]:
@@ -140,5 +136,3 @@ class Site:
         path = self.ledger.release_directory(version) / f"{name}.log"
         write_file(path, text.encode())
         return path
-
-

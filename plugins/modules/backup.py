@@ -9,7 +9,8 @@ module: backup
 short_description: Back the database up and read the backup back
 version_added: 0.1.0
 description:
-  - Takes a consistent dump with a manifest of sizes and SHA-256 sums, and lets pg_restore read all of it as it lies on the host.
+  - Takes a consistent dump with a manifest of sizes and SHA-256 sums.
+  - Lets pg_restore read all of it as it lies on the host, for a backup that was only written is none.
   - For a deploy it also notes the schema and the migrations that a rollback must return to.
 author: Slipway contributors (@slipway)
 options:
@@ -18,21 +19,11 @@ options:
     type: str
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.attributes
   - slipway.release.site.run
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
 """
 
 EXAMPLES = r"""
@@ -49,6 +40,10 @@ steps:
   returned: success
   type: list
   elements: str
+since:
+  description: When it began, by the host's clock (ISO 8601, UTC).
+  returned: success
+  type: str
 observations:
   description: What was seen, for the judge.
   returned: always
@@ -63,10 +58,14 @@ rails_boots:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._host_module import RUN_ARGUMENTS, carry, perform, result_of
-from ..module_utils._plan_backup import backup
-from ..module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._host_module import (
+    RUN_ARGUMENTS,
+    carry,
+    perform,
+    result_of,
+)
+from ansible_collections.slipway.release.plugins.module_utils._plan_backup import backup
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ module: conclude
 short_description: Close a run, and let the release stand when the verdict says so
 version_added: 0.1.0
 description:
-  - Records the evidence and the verdict of a run, lets the candidate become the release that stands when O(accept=true), and frees the site.
+  - Records the evidence and the verdict of a run, and frees the site.
+  - With O(accept=true) the candidate becomes the release that stands.
 author: Slipway contributors (@slipway)
 options:
   accept:
@@ -26,21 +27,12 @@ options:
     default: []
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.attributes
   - slipway.release.site.run
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
   idempotent:
     support: none
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
+    details: A run is concluded once.
 """
 
 EXAMPLES = r"""
@@ -61,9 +53,8 @@ current:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._host_module import PATIENT, RUN_ARGUMENTS, perform
-from ..module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._host_module import PATIENT, RUN_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def main() -> None:

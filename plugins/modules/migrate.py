@@ -24,21 +24,11 @@ options:
     default: 3600
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.attributes
   - slipway.release.site.run
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
 """
 
 EXAMPLES = r"""
@@ -55,6 +45,10 @@ steps:
   returned: success
   type: list
   elements: str
+since:
+  description: When it began, by the host's clock (ISO 8601, UTC).
+  returned: success
+  type: str
 observations:
   description: What was seen, for the judge.
   returned: always
@@ -69,15 +63,26 @@ rails_boots:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._host_module import RUN_ARGUMENTS, carry, perform, result_of
-from ..module_utils._plan_migrate import migrate
-from ..module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._host_module import (
+    RUN_ARGUMENTS,
+    carry,
+    perform,
+    result_of,
+)
+from ansible_collections.slipway.release.plugins.module_utils._plan_migrate import migrate
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({**RUN_ARGUMENTS, "version": {"type": "str", "required": True}, "timeout": {"type": "float", "default": 3600.0}}, supports_check_mode=True)
+    module = AnsibleModule(
+        {
+            **RUN_ARGUMENTS,
+            "version": {"type": "str", "required": True},
+            "timeout": {"type": "float", "default": 3600.0},
+        },
+        supports_check_mode=True,
+    )
 
     def action(site: Site) -> dict[str, Any]:
         current = site.ledger.state().current

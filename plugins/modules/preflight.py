@@ -10,7 +10,8 @@ short_description: Look at every gate of a site, and open a run when all hold
 version_added: 0.1.0
 description:
   - Looks at all gates that belong to a verb, read-only, and reports every failure at once.
-  - With O(open=true) and nothing wrong it takes the site for a run of several calls, and adopts an application that was put there by hand.
+  - With O(open=true) and nothing wrong it takes the site for a run of several calls.
+  - An application that was put there by hand is adopted then.
   - The calls that follow need the run's token, so that no way leads past the gates.
 author: Slipway contributors (@slipway)
 options:
@@ -42,20 +43,7 @@ options:
     type: float
 extends_documentation_fragment:
   - slipway.release.site
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
+  - slipway.release.site.attributes
 """
 
 EXAMPLES = r"""
@@ -93,13 +81,17 @@ failures:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._engine import carry_out
-from ..module_utils._errors import SlipwayError
-from ..module_utils._gates import GATES, Request, look
-from ..module_utils._host_module import ENGINE_ARGUMENTS, perform
-from ..module_utils._plan_adopt import VERSION, adopt, adoptable, observe_release
-from ..module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Request, look
+from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._plan_adopt import (
+    VERSION,
+    adopt,
+    adoptable,
+    observe_release,
+)
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def answer_of(site: Site, module: AnsibleModule) -> dict[str, Any]:

@@ -9,8 +9,9 @@ module: rollback
 short_description: Take a site back to the release before
 version_added: 0.1.0
 description:
-  - From whatever phase a release has reached, returns code, images, schema and, where needed, data to the state before it.
-  - Migrations are undone newest first by the new image, as a set difference; when that fails the backup is restored and the damaged database kept.
+  - Returns code, images, schema and, where needed, data to the state before a release, whatever phase it has reached.
+  - Migrations are undone newest first by the new image, as a set difference.
+  - When that fails the backup is restored, and the damaged database kept.
   - What was written since the switch is saved in a backup first.
 author: Slipway contributors (@slipway)
 options:
@@ -25,21 +26,11 @@ options:
     default: 3600
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.attributes
   - slipway.release.site.run
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
 """
 
 EXAMPLES = r"""
@@ -63,6 +54,10 @@ steps:
   returned: success
   type: list
   elements: str
+since:
+  description: When it began, by the host's clock (ISO 8601, UTC).
+  returned: success
+  type: str
 observations:
   description: What was seen, for the judge.
   returned: always
@@ -77,10 +72,15 @@ rails_boots:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._host_module import RUN_ARGUMENTS, carry, perform, result_of
-from ..module_utils._plan_rollback import rollback, way_back
-from ..module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._host_module import (
+    PATIENT,
+    RUN_ARGUMENTS,
+    carry,
+    perform,
+    result_of,
+)
+from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import rollback, way_back
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def main() -> None:
@@ -91,7 +91,15 @@ def main() -> None:
     def action(site: Site) -> dict[str, Any]:
         state, version = site.ledger.state(), module.params["version"]
         if version is not None and (state.candidate is None or state.candidate.version != version):
-            return {"changed": False, "steps": [], "observations": [], "rails_boots": 0, "taken_back": None, "standing": state.current}
+            return {
+                "changed": False,
+                "steps": [],
+                "observations": [],
+                "rails_boots": 0,
+                "taken_back": None,
+                "standing": state.current,
+                "since": site.ledger.now(),
+            }
         taken_back, before = way_back(site, state)
         backup, timeout = f"{module.params['run']['id']}-rollback", module.params["timeout"]
         outcome = carry(module, site, lambda: rollback(site, backup, timeout), wait=PATIENT)

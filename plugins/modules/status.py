@@ -9,24 +9,11 @@ module: status
 short_description: Tell where a site stands
 version_added: 0.1.0
 description:
-  - Reads the ledger: what runs, what is half done, who is at work, which backups there are, and which command comes next.
+  - Reads the ledger - what runs, what is half done, who is at work, which backups there are, what comes next.
 author: Slipway contributors (@slipway)
 extends_documentation_fragment:
   - slipway.release.site
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
+  - slipway.release.site.attributes
 """
 
 EXAMPLES = r"""
@@ -66,12 +53,10 @@ status:
       type: str
 """
 
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._gates import facts
-from ..module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._gates import facts
+from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
 
 
 def main() -> None:

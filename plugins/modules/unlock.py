@@ -9,25 +9,13 @@ module: unlock
 short_description: Free a site from a run that died
 version_added: 0.1.0
 description:
-  - Ends a run whose controller is gone. Nothing else is changed: what it left half done is taken back by C(playbooks/rollback.yml).
+  - Ends a run whose controller is gone, and changes nothing else.
+  - What it left half done is taken back by C(playbooks/rollback.yml).
   - Refused while a process of the run still works on the host.
 author: Slipway contributors (@slipway)
 extends_documentation_fragment:
   - slipway.release.site
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-  platform:
-    support: full
-    description: Target OS/families that can be operated against.
-    platforms: posix
+  - slipway.release.site.attributes
 """
 
 EXAMPLES = r"""
@@ -50,11 +38,10 @@ status:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._errors import SlipwayError
-from ..module_utils._gates import facts
-from ..module_utils._host_module import ENGINE_ARGUMENTS, perform
-from ..module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._gates import facts
+from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def main() -> None:
@@ -64,7 +51,9 @@ def main() -> None:
     def action(site: Site) -> dict[str, Any]:
         ended = None if site.ledger.state().run is None else site.ledger.describe_run()
         if site.ledger.busy():
-            raise SlipwayError(f"a process of this run still works on the site: {site.ledger.describe_run()}: let it end")
+            raise SlipwayError(
+                f"a process of this run still works on the site: {site.ledger.describe_run()}: let it end"
+            )
         if ended is not None and not module.check_mode:
             with site.ledger.locked():
                 site.ledger.update(run=None)
