@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs probes of several kinds at once and gathers what they saw. It judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Callable
+
+from ._clock import Clock
+from ._compose import Compose
+from ._errors import SlipwayError
+from ._http import Client
+from ._observation import Observation
+from ._probe_caches import probe_caches
+from ._probe_compose import ContainerState, containers, probe_services, unseen
+from ._probe_flows import probe_flow
+from ._probe_health import probe_health
+from ._probe_pages import probe_page
+from ._probe_redis import RedisServer, probe_workers
+from ._process import HostRunner, Runner
+from ._profile import Profile
+from ._session import Session
+
+KINDS = ("pages", "health", "flows", "services", "workers", "caches", "warm")
+_PROBES = {
+    "pages": "page",
+    "health": "health",
+    "flows": "flow",
+    "services": "service",
+    "workers": "worker",
+    "caches": "cache",
+    "warm": "cache",
+}
+# These may write, so that they run once however many looks there are.
+_ONCE = frozenset({"flows", "warm"})
+HIDDEN = "********"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to look at.
+
+    :param kinds: some of KINDS.
+    :param since: a health document made before this moment is no evidence.
+    :param looks: how often the kinds that only read are looked at.
+    :param interval: seconds from the beginning of one look to that of the next.
+    :param check_mode: write nothing: no flow that writes, no key deleted.
+    """
+
+    kinds: tuple[str, ...]
+    since: datetime | None = None
+    looks: int = 1
+    interval: float = 0
+    check_mode: bool = False
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was seen.
+
+    :param changed: a cache key was deleted, or something that a flow made is still there.
+    :param skipped: flows that were left out because they write.
+    """
+
+    observations: tuple[Observation, ...]
+    changed: bool
+    skipped: tuple[str, ...]
+
+
+@dataclass
+class Prober:
+    """Looks at one application, from its own host.
+
+    :param secrets: texts that appear in no observation.
+    """
+
+    profile: Profile
+    client: Client
+    runner: Runner
+    clock: Clock = field(default_factory=Clock)
+    secrets: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._session = Session(self.client, self.profile)
+        self._expected: dict[str, int] | None = None
+        self._restarts: dict[str, int] = {}
+
+    def run(self, request: Request) -> Findings:
+        """Look as often as asked."""
+        observations: list[Observation] = []
+        changed = False
+        skipped: tuple[str, ...] = ()
+        for look in range(request.looks):
+            begun = self.clock.monotonic()
+            kinds = [kind for kind in KINDS if kind in request.kinds and (look == 0 or kind not in _ONCE)]
+            findings = self._look(request, kinds)
+            observations += findings.observations
+            changed = changed or findings.changed
+            skipped += findings.skipped
+            if look + 1 < request.looks:
+                self.clock.sleep(max(0.0, begun + request.interval - self.clock.monotonic()))
+        return Findings(tuple(map(self._scrubbed, observations)), changed, skipped)
+
+    def _look(self, request: Request, kinds: list[str]) -> Findings:
+        # Renewed caches are what the other probes are to see.
+        first = [kind for kind in kinds if kind == "warm"]
+        rest = [kind for kind in kinds if kind != "warm" and not (kind == "caches" and first)]
+        with ThreadPoolExecutor(len(KINDS)) as pool:
+            found = [self._guarded(kind, request) for kind in first]
+            found += pool.map(lambda kind: self._guarded(kind, request), rest)
+        return Findings(
+            tuple(item for findings in found for item in findings.observations),
+            any(findings.changed for findings in found),
+            tuple(name for findings in found for name in findings.skipped),
+        )
+
+    def _guarded(self, kind: str, request: Request) -> Findings:
+        probes: dict[str, Callable[[Request], Findings]] = {
+            "pages": self._pages,
+            "health": self._health,
+            "flows": self._flows,
+            "services": self._services,
+            "workers": self._workers,
+            "caches": lambda asked: self._caches(asked, refresh=False),
+            "warm": lambda asked: self._caches(asked, refresh=not asked.check_mode),
+        }
+        try:
+            return probes[kind](request)
+        except SlipwayError as error:
+            return _only([unseen(_PROBES[kind], kind, error, self.clock)])
+        except Exception as error:  # noqa: BLE001 a probe that breaks saw nothing; the others still count
+            reason = SlipwayError(f"{type(error).__name__} in the probe: {error}")
+            return _only([unseen(_PROBES[kind], kind, reason, self.clock)])
+
+    def _pages(self, _request: Request) -> Findings:
+        pages = self.profile.pages
+        with ThreadPoolExecutor(max(1, min(4, len(pages)))) as pool:
+            return _only(pool.map(lambda page: probe_page(self._session, page, self.clock), pages))
+
+    def _health(self, request: Request) -> Findings:
+        health = self.profile.health
+        return _only(probe_health(self._session, health, self.clock, request.since) if health else [])
+
+    def _flows(self, request: Request) -> Findings:
+        """Go through the flows one after another: what one creates, another's cleanup would remove."""
+        skipped = tuple(flow.name for flow in self.profile.flows if flow.writes and request.check_mode)
+        observations = [
+            item
+            for flow in self.profile.flows
+            if flow.name not in skipped
+            for item in probe_flow(self._session, flow, self.clock)
+        ]
+        left = any(not item.ok for item in observations if item.subject.endswith(": cleanup"))
+        return Findings(tuple(observations), left, skipped)
+
+    def _services(self, _request: Request) -> Findings:
+        if self._expected is None:
+            compose = Compose(self.runner, self.profile)
+            declared = compose.config["services"]
+            self._expected = {name: compose.replicas(name) for name in self.profile.services.names if name in declared}
+        states = self._containers()
+        observations = probe_services(states, self._expected, self.clock, self._restarts)
+        missing = SlipwayError("the Compose files have no such service")
+        undeclared = [name for name in self.profile.services.names if name not in self._expected]
+        for state in states:
+            self._restarts.setdefault(state.id, state.restarts)
+        return _only([*observations, *(unseen("service", name, missing, self.clock) for name in undeclared)])
+
+    def _containers(self) -> list[ContainerState]:
+        return containers(self.runner, self.profile.name)
+
+    def _workers(self, _request: Request) -> Findings:
+        worker, cache = self.profile.services.worker, self.profile.services.cache
+        if worker is None:
+            return _only([])
+        if cache is None:
+            reason = SlipwayError("the profile names no cache service, which holds Sidekiq's records")
+            return _only([unseen("worker", worker, reason, self.clock)])
+        try:
+            states = self._containers()
+            processes = RedisServer.find(self.runner, states, cache, self.profile.redis.worker_database).processes()
+        except SlipwayError as error:
+            return _only([unseen("worker", worker, error, self.clock)])
+        return _only([probe_workers(worker, processes, states, self.clock)])
+
+    def _caches(self, _request: Request, *, refresh: bool) -> Findings:
+        cache = self.profile.services.cache
+        if cache is None or not self.profile.caches:
+            return _only([])
+        try:
+            redis = RedisServer.find(self.runner, self._containers(), cache, self.profile.redis.cache_database)
+            observations, changed = probe_caches(self._session, redis, self.profile.caches, self.clock, refresh=refresh)
+        except SlipwayError as error:
+            return _only(unseen("cache", entry.key, error, self.clock) for entry in self.profile.caches)
+        return Findings(tuple(observations), changed, ())
+
+    def _scrubbed(self, observation: Observation) -> Observation:
+        detail = observation.detail
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            detail = detail.replace(secret, HIDDEN)
+        return observation if detail == observation.detail else replace(observation, detail=detail)
+
+
+def _only(observations: Iterable[Observation]) -> Findings:
+    return Findings(tuple(observations), changed=False, skipped=())
+
+
+def prober(profile: Profile, secrets: frozenset[str], runner: Runner | None = None) -> Prober:
+    """Build a prober for the application on this host."""
+    client = Client(profile.base_url, profile.host_header, verify_tls=profile.verify_tls, ca_file=profile.ca_file)
+    return Prober(profile, client, runner or HostRunner(), secrets=secrets)

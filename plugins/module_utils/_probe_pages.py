@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pages, loaded as a browser loads them: the page, then its files over a handful of connections."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from ._clock import Clock
+from ._html import Document
+from ._http import HttpError, HttpTimeoutError, Response
+from ._observation import Observation, timestamp
+from ._profile import Page
+from ._session import LoginError, Session, Visitor
+
+CONNECTIONS = 6
+MAX_ASSETS = 300
+SHOWN = 3
+
+
+def probe_page(session: Session, page: Page, clock: Clock) -> Observation:
+    """Load a page; the value is the time until the last of its files has arrived."""
+
+    def seen(value: float | None, detail: str, *, ok: bool) -> Observation:
+        unit = None if value is None else "s"
+        return Observation("page", page.path, timestamp(clock.now()), value, unit, ok=ok, detail=detail)
+
+    try:
+        visitor = session.visitor()
+    except LoginError as error:
+        return seen(None, str(error), ok=False)
+    begun = clock.monotonic()
+    try:
+        answer = visitor.get(page.path)
+    except HttpError as error:
+        late = isinstance(error, HttpTimeoutError)
+        return seen(round(clock.monotonic() - begun, 3) if late else None, str(error), ok=False)
+    wrong = _wrong(visitor, page, answer)
+    document = visitor.document(page.path, answer) if wrong is None and answer.html else Document()
+    bodies, problems = _load(visitor, document, clock)
+    seconds = round(clock.monotonic() - begun, 3)
+    problems = [wrong, *problems] if wrong else problems
+    size = len(answer.body) + sum(bodies)
+    parts = ["; ".join(problems)] if problems else [f"{answer.status}, {len(bodies)} assets, {size / 1000:.0f} kB"]
+    if document.outside:
+        parts.append(f"refers to other hosts: {_listed(document.outside)}")
+    return seen(seconds, "; ".join(parts), ok=not problems)
+
+
+def _wrong(visitor: Visitor, page: Page, answer: Response) -> str | None:
+    wrong = None if answer.ok else visitor.wrong(answer, (200,))
+    if wrong is None and page.contains is not None and page.contains not in answer.text:
+        wrong = f"{answer.status}, but does not contain {page.contains!r}"
+    return wrong
+
+
+def _load(visitor: Visitor, document: Document, clock: Clock) -> tuple[list[int], list[str]]:
+    """Fetch the files of a page; returns the sizes of those that came, and what was wrong with the others."""
+    assets = document.assets[:MAX_ASSETS]
+    if not assets:
+        return [], []
+    end = clock.monotonic() + visitor.profile.critical_timeout
+
+    def fetch(path: str) -> Response | str:
+        left = end - clock.monotonic()
+        if left <= 0:
+            return f"{path.partition('?')[0]}: not loaded in time"
+        try:
+            answer = visitor.client.get(path, left)
+        except HttpError as error:
+            return f"{path.partition('?')[0]}: {error}"
+        return answer if answer.ok else f"{path.partition('?')[0]}: {answer.status}"
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        answers = list(pool.map(fetch, assets))
+    failures = [item for item in answers if isinstance(item, str)]
+    problems = [f"{len(failures)} of {len(assets)} assets failed: {_listed(failures)}"] if failures else []
+    if len(document.assets) > MAX_ASSETS:
+        problems.append(f"names {len(document.assets)} assets, more than {MAX_ASSETS}")
+    return [len(item.body) for item in answers if isinstance(item, Response)], problems
+
+
+def _listed(items: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(item[:200] for item in items[:SHOWN]) + more

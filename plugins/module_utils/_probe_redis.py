@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys and Sidekiq processes in Redis, seen through the redis-cli of its own container.
+
+One `docker exec` a look; commands and password go in on its input, so that no process list shows them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ._clock import Clock
+from ._errors import SlipwayError
+from ._observation import Observation, timestamp
+from ._probe_compose import ContainerState
+from ._process import Runner
+
+TIMEOUT = 20
+# Sidekiq beats every 10 s (before version 7 every 5 s), and its record outlives it for a minute.
+BEAT_FRESH = 30.0
+_PASSWORD_VARIABLES = ("REDISCLI_AUTH", "REDIS_PASSWORD")
+
+# Lua in Redis itself: one line of JSON to read, whatever the version, instead of nested lists as text.
+_TTLS = "local o={} for i,k in ipairs(KEYS) do o[i]=redis.call('PTTL',k) end return cjson.encode({ttls=o})"
+_PROCESSES = (
+    "local o={} for i,m in ipairs(redis.call('SMEMBERS','processes')) do "
+    "local h=redis.call('HMGET',m,'beat','quiet') o[i]={m,h[1] or '',h[2] or ''} end "
+    "return cjson.encode({now=redis.call('TIME')[1],processes=o})"
+)
+_DELETE = "return cjson.encode({deleted=redis.call('DEL',unpack(KEYS))})"
+
+
+class RedisError(SlipwayError):
+    """Redis did not answer, or not with what was asked for."""
+
+
+@dataclass(frozen=True)
+class SidekiqProcess:
+    """A Sidekiq process by its own account.
+
+    :param age: seconds since its last beat; None when its record is gone.
+    """
+
+    hostname: str
+    age: float | None
+    quiet: bool
+
+    @property
+    def live(self) -> bool:
+        """Whether it works on jobs."""
+        return self.age is not None and self.age <= BEAT_FRESH and not self.quiet
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """One database of a Redis server in a container."""
+
+    runner: Runner
+    container: str
+    database: int = 0
+    credentials: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def find(cls, runner: Runner, states: Sequence[ContainerState], service: str, database: int) -> RedisServer:
+        """Find the server among a project's containers, and its password in what those containers are given."""
+        running = [item for item in states if item.service == service and item.state == "running"]
+        if not running:
+            raise RedisError(f"no container of {service} is running")
+        return cls(runner, running[0].id, database, _credentials(running[0], states, service))
+
+    def ttls(self, keys: Sequence[str]) -> list[float | None]:
+        """Return seconds to live for each key: infinite when it never expires, None when there is no such key."""
+        if not keys:
+            return []
+        found = self._ask(_TTLS, keys).get("ttls")
+        if not isinstance(found, list) or len(found) != len(keys) or not all(isinstance(item, int) for item in found):
+            raise RedisError("redis-cli: an answer that cannot be read")
+        return [None if item == -2 else float("inf") if item < 0 else item / 1000 for item in found]  # noqa: PLR2004 PTTL
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Delete keys by name; returns how many there were."""
+        return int(self._ask(_DELETE, keys)["deleted"]) if keys else 0
+
+    def processes(self) -> list[SidekiqProcess]:
+        """Return what Sidekiq's processes say of themselves; ages are by the clock of Redis."""
+        answer = self._ask(_PROCESSES, ())
+        try:
+            now = float(answer["now"])
+            # Lua's empty list is JSON's empty object.
+            return [_process(now, *map(str, item)) for item in answer["processes"] or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RedisError("redis-cli: an answer that cannot be read") from error
+
+    def _ask(self, script: str, keys: Sequence[str]) -> dict[str, Any]:
+        commands = [["AUTH", *self.credentials]] if self.credentials else []
+        commands += [["SELECT", str(self.database)], ["EVAL", script, str(len(keys)), *keys]]
+        text = "".join(" ".join(map(_quoted, command)) + "\n" for command in commands)
+        argv = ["docker", "exec", "--interactive", self.container, "redis-cli"]
+        done = self.runner.run(argv, text=text, check=False, timeout=TIMEOUT)
+        lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        for line in lines:
+            if line.startswith("{"):
+                try:
+                    answer = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(answer, dict):
+                    return answer
+        raise RedisError(f"redis-cli: {_reason(lines)}")
+
+
+def _reason(lines: list[str]) -> str:
+    refused = [line for line in lines if line != "OK"]
+    if any("NOAUTH" in line for line in refused):
+        return "Redis wants a password: give its container REDIS_PASSWORD"
+    if any("WRONGPASS" in line or "invalid password" in line for line in refused):
+        return "Redis refuses the password that its container is given"
+    return refused[0][:200] if refused else "no answer"
+
+
+def _process(now: float, identity: str, beat: str, quiet: str) -> SidekiqProcess:
+    hostname = identity.rsplit(":", 2)[0]
+    return SidekiqProcess(hostname, max(0.0, now - float(beat)) if beat else None, quiet == "true")
+
+
+def _quoted(argument: str) -> str:
+    """Write an argument as redis-cli reads it, whatever bytes it has."""
+    plain = "".join(
+        chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\x{byte:02x}"  # noqa: PLR2004 ASCII
+        for byte in argument.encode()
+    )
+    return f'"{plain}"'
+
+
+def _credentials(server: ContainerState, states: Sequence[ContainerState], service: str) -> tuple[str, ...]:
+    """Find what AUTH needs: the server's environment or command says it, or else the REDIS_URL of a service."""
+    for name in _PASSWORD_VARIABLES:
+        if server.environment.get(name):
+            return (server.environment[name],)
+    if "--requirepass" in server.command[:-1]:
+        return (server.command[server.command.index("--requirepass") + 1],)
+    for state in states:
+        for value in state.environment.values():
+            if value.startswith(("redis://", "rediss://")):
+                found = _url_credentials(value, service)
+                if found:
+                    return found
+    return ()
+
+
+def _url_credentials(url: str, service: str) -> tuple[str, ...]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ()
+    if parts.hostname != service.lower() or not parts.password:
+        return ()
+    password = unquote(parts.password)
+    return (unquote(parts.username), password) if parts.username else (password,)
+
+
+def probe_workers(
+    service: str, processes: Sequence[SidekiqProcess], states: Sequence[ContainerState], clock: Clock
+) -> Observation:
+    """Count the live Sidekiq processes; every running container of the service must have one.
+
+    A process counts only when its host is such a container: the record of one that was killed lives on for a minute.
+    """
+    hosts = {item.hostname for item in states if item.service == service and item.state == "running"}
+    live = [item for item in processes if item.live and item.hostname in hosts]
+    wanted = max(1, len(hosts))
+    parts = [f"{len(live)} of {wanted} Sidekiq processes live"]
+    gone = sum(item.hostname not in hosts for item in processes)
+    quiet = sum(item.quiet and item.hostname in hosts for item in processes)
+    silent = len(processes) - len(live) - gone - quiet
+    for number, words in ((gone, "of containers that are gone"), (quiet, "quiet"), (silent, "without a fresh beat")):
+        if number:
+            parts.append(f"{number} {words}")
+    ok = len({item.hostname for item in live}) >= wanted
+    return Observation(
+        "worker", service, timestamp(clock.now()), len(live), "processes", ok=ok, detail=", ".join(parts)
+    )
