@@ -1,0 +1,174 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a running application from its own host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: probe
+short_description: Look at a running application from its own host
+version_added: 0.1.0
+description:
+  - Runs probes of several kinds at once and returns what they saw as observations. It judges nothing and fails only
+    when it cannot look at all, such as on a profile that is wrong.
+  - V(pages) loads every key page as a browser does, with the scripts, stylesheets and images of its own host. The
+    value is the time in seconds until the last of them has arrived.
+  - V(health) reads the health document strictly. A status that is not a healthy one, a service that is not healthy, a
+    figure below its minimum, a document that is older than O(since), no JSON, and a redirect to the login are failures.
+  - V(flows) goes through the critical flows, one after another. What a flow makes is named C(slipway-smoke-) and a
+    random number. The flow's cleanup runs whatever happened, also removes what earlier runs left, and is an
+    observation of its own. A cleanup never removes a record that does not show this name.
+  - V(services) compares the containers of each service, their health and their restarts with the Compose files.
+  - V(workers) counts Sidekiq processes with a fresh beat in Redis whose container is running.
+  - V(caches) visits the pages of the profile's caches and looks for their keys in Redis. V(warm) does the same after
+    it has deleted the keys marked C(refresh), each by its name.
+author: Slipway contributors (@slipway)
+options:
+  probes:
+    description: The kinds of probes to run. V(warm) comes before all others and stands for V(caches), too.
+    type: list
+    elements: str
+    choices: [pages, health, flows, services, workers, caches, warm]
+    required: true
+  since:
+    description:
+      - An ISO 8601 time with a zone. A health document made before it says nothing about the release that runs now.
+    type: str
+  looks:
+    description: How often to look. V(flows) and V(warm) run in the first look only.
+    type: int
+    default: 1
+  interval:
+    description: Seconds from the beginning of one look to the beginning of the next.
+    type: float
+    default: 5
+extends_documentation_fragment:
+  - slipway.release.site
+attributes:
+  check_mode:
+    support: partial
+    description: Looks all the same, but leaves out flows that write and deletes no key.
+  diff_mode:
+    support: none
+    description: Looking at an application changes nothing that could be compared.
+  platform:
+    support: full
+    description: Where the module runs.
+    platforms: posix
+notes:
+  - The values of the login form never appear in a result or in the host's log.
+"""
+
+EXAMPLES = r"""
+- name: See whether the application works
+  slipway.release.probe:
+    application: "{{ application }}"
+    probes: [services, workers, health, pages, flows]
+    since: "{{ switched.since }}"
+  register: seen
+
+- name: Watch the key pages for a minute
+  slipway.release.probe:
+    application: "{{ application }}"
+    probes: [pages]
+    looks: 4
+    interval: 20
+
+- name: Fill the caches, the health check's anew
+  slipway.release.probe:
+    application: "{{ application }}"
+    probes: [warm]
+"""
+
+RETURN = r"""
+observations:
+  description: What was seen, in no particular order within a look.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    probe:
+      description: The kind, one of page, health, flow, service, worker and cache.
+      type: str
+      sample: page
+    subject:
+      description: What was looked at.
+      type: str
+      sample: /agents
+    at:
+      description: When, by the host's clock (ISO 8601, UTC).
+      type: str
+      sample: "2026-11-23T08:00:00.123Z"
+    value:
+      description: The figure seen, or null.
+      type: float
+      sample: 0.123
+    unit:
+      description: The unit of C(value), one of s, containers, processes, records, or a name in the health document.
+      type: str
+      sample: s
+    ok:
+      description: Whether it is as it should be. Null when it could not be seen.
+      type: bool
+      sample: true
+    detail:
+      description: One line for people.
+      type: str
+      sample: 200, 3 assets, 45 kB
+changed:
+  description: Whether a cache key was deleted, or something that a flow made is still there.
+  returned: always
+  type: bool
+skipped_flows:
+  description: The flows that were left out in check mode because they write.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._host_module import SITE_ARGUMENTS, profile_of
+from ansible_collections.slipway.release.plugins.module_utils._observation import parse_timestamp
+from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS, Request, prober
+from ansible_collections.slipway.release.plugins.module_utils._profile import secrets
+
+ARGUMENTS = {
+    **SITE_ARGUMENTS,
+    "probes": {"type": "list", "elements": "str", "choices": list(KINDS), "required": True},
+    "since": {"type": "str"},
+    "looks": {"type": "int", "default": 1},
+    "interval": {"type": "float", "default": 5},
+}
+
+
+def request_of(module: AnsibleModule) -> Request:
+    """Read the arguments; SlipwayError when one makes no sense."""
+    given = module.params
+    try:
+        since = parse_timestamp(given["since"]) if given["since"] else None
+    except ValueError as error:
+        raise SlipwayError(f"since: must be an ISO 8601 time with a zone, not {given['since']!r}") from error
+    if given["looks"] < 1 or given["interval"] < 0:
+        raise SlipwayError("looks must be at least 1, and interval not negative")
+    return Request(tuple(given["probes"]), since, given["looks"], given["interval"], module.check_mode)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    hidden = secrets(module.params["application"])
+    module.no_log_values.update(hidden)
+    try:
+        findings = prober(profile_of(module), hidden).run(request_of(module))
+    except SlipwayError as error:
+        module.fail_json(str(error))
+    module.exit_json(
+        changed=findings.changed,
+        observations=[item.to_dict() for item in findings.observations],
+        skipped_flows=list(findings.skipped),
+    )
+
+
+if __name__ == "__main__":
+    main()
