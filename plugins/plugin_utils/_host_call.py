@@ -2,7 +2,9 @@
 """Runs one of the engine's modules on its host, and turns a lost host into a failure.
 
 Neither `rescue` nor `always` runs for a host that became UNREACHABLE. A deploy must be taken back then too, so a host
-that is lost during one of our calls fails that call instead. meta/runtime.yml routes the modules here.
+that is lost during one of our calls fails that call instead.
+
+plugins/action/ holds a link to this file for each of the modules.
 """
 
 from __future__ import annotations

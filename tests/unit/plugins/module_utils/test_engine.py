@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, Step, StepError, carry_out, preview
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    # the engine itself uses nothing of a site but its ledger
+    return cast("Site", SimpleNamespace(ledger=Ledger(tmp_path / "swarm")))
+
+
+class World:
+    """What the steps change."""
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+
+    def step(self, name: str, error: Exception | None = None) -> Step:
+        def apply() -> dict[str, Any]:
+            if error is not None:
+                raise error
+            self.there.add(name)
+            return {name: True}
+
+        return Step(name, lambda: name in self.there, apply)
+
+
+def test_only_what_is_missing_is_done_and_each_step_is_written_before_and_after(site: Site) -> None:
+    world = World()
+    world.there.add("one")
+    plan = Plan("switch", "1.1.0", "switch", [world.step("one"), world.step("two")])
+    with site.ledger.locked():
+        outcome = carry_out(site, plan)
+    assert outcome.changed == ["two"]
+    assert outcome.facts == {"two": True}
+    assert [item.ok for item in outcome.observations] == [True]
+    assert [(entry["step"], entry["event"]) for entry in site.ledger.journal_tail(9)] == [
+        ("two", "begin"),
+        ("two", "done"),
+    ]
+    with site.ledger.locked():
+        assert carry_out(site, plan).changed == []
+
+
+@pytest.mark.parametrize("error", [SlipwayError("no room"), OSError(28, "No space left on device")])
+def test_a_failure_stops_is_written_down_and_becomes_evidence(site: Site, error: Exception) -> None:
+    world = World()
+    plan = Plan("migrate", "1.2.0", "migration", [world.step("one"), world.step("two", error), world.step("three")])
+    with site.ledger.locked(), pytest.raises(StepError, match=r"migrate of 1\.2\.0: two: ") as caught:
+        carry_out(site, plan)
+    assert world.there == {"one"}
+    observation = caught.value.observations[0]
+    assert (observation.probe, observation.ok) == ("migration", False)
+    assert site.ledger.journal_tail(1)[0]["event"] == "failed"
+
+
+def test_what_verify_finds_is_a_failure(site: Site) -> None:
+    plan = Plan("switch", "1.1.0", "switch", [], lambda: ["web runs image 1, not 2"])
+    with site.ledger.locked(), pytest.raises(StepError, match="web runs image 1, not 2"):
+        carry_out(site, plan)
+
+
+def test_a_preview_names_the_steps_and_does_none(site: Site) -> None:
+    world = World()
+    assert preview(site, Plan("stage", "1.1.0", "stage", [world.step("one")])).changed == ["one"]
+    assert world.there == set()
+    assert not site.ledger.root.exists()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
+from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+
+pytestmark = pytest.mark.promise("D1")
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.test", "-c", "init.defaultBranch=main"]
+    return subprocess.run(
+        ["git", *identity, "-C", str(directory), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    directory = tmp_path / "remote"
+    directory.mkdir()
+    git(directory, "init", "--quiet")
+    for version, kind in (("1.0.0", "--no-sign"), ("1.1.0", "--annotate")):
+        (directory / "file").write_text(version)
+        git(directory, "add", "file")
+        git(directory, "commit", "--quiet", "--message", version)
+        git(directory, "tag", kind, "--message", version, version) if kind == "--annotate" else git(
+            directory, "tag", version
+        )
+    return directory
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, remote: Path) -> Checkout:
+    checkout = Checkout(HostRunner(), tmp_path / "app", str(remote))
+    checkout.fetch()
+    checkout.check_out(git(remote, "rev-parse", "1.0.0"))
+    return checkout
+
+
+@pytest.mark.parametrize("ref", ["1.0.0", "1.1.0", "main"])
+def test_a_ref_is_resolved_to_its_commit_not_to_a_tag_object(tmp_path: Path, remote: Path, ref: str) -> None:
+    wanted = git(remote, "rev-parse", f"{ref}^{{commit}}")
+    assert Checkout(HostRunner(), tmp_path / "nothing", str(remote)).remote_commit(ref) == wanted
+
+
+def test_an_unknown_ref_is_none_and_an_unreadable_repository_an_error(tmp_path: Path, remote: Path) -> None:
+    assert Checkout(HostRunner(), tmp_path / "nothing", str(remote)).remote_commit("9.9.9") is None
+    with pytest.raises(CommandError):
+        Checkout(HostRunner(), tmp_path / "nothing", str(tmp_path / "absent")).remote_commit("1.0.0")
+
+
+def test_checking_out_leaves_untracked_files_alone(checkout: Checkout, remote: Path) -> None:
+    (checkout.directory / ".env").write_text("SECRET=1\n")
+    new = git(remote, "rev-parse", "1.1.0^{commit}")
+    assert not checkout.is_at(new)
+    checkout.check_out(new)
+    assert checkout.is_at(new)
+    assert (checkout.directory / "file").read_text() == "1.1.0"
+    assert (checkout.directory / ".env").read_text() == "SECRET=1\n"
+
+
+def test_a_clone_without_files_is_at_no_commit(tmp_path: Path, remote: Path) -> None:
+    checkout = Checkout(HostRunner(), tmp_path / "fresh", str(remote))
+    checkout.fetch()
+    assert not checkout.is_at(git(remote, "rev-parse", "main"))
+
+
+def test_exporting_does_not_touch_the_checkout_and_can_be_repeated(checkout: Checkout, tmp_path: Path) -> None:
+    old, new = checkout.head(), checkout.remote_commit("1.1.0")
+    assert new is not None
+    destination = tmp_path / "source"
+    checkout.export(new, destination)
+    checkout.export(new, destination)
+    assert (destination / "file").read_text() == "1.1.0"
+    assert checkout.is_at(old)
+    assert checkout.differing(old, new) == ["file"]
+
+
+def test_foreign_files_are_never_overwritten_by_an_export(checkout: Checkout, tmp_path: Path) -> None:
+    destination = tmp_path / "source"
+    destination.mkdir()
+    (destination / "precious").write_text("")
+    with pytest.raises(SlipwayError, match="did not put there"):
+        checkout.export(checkout.head(), destination)
+
+
+def test_changes_by_hand_are_seen(checkout: Checkout) -> None:
+    assert checkout.changes() == []
+    (checkout.directory / "file").write_text("changed")
+    assert checkout.changes() == ["file"]
+
+
+def test_the_highest_tag_of_a_commit_names_it(checkout: Checkout, remote: Path) -> None:
+    git(remote, "tag", "1.0.1", "1.0.0")
+    checkout.fetch()
+    assert checkout.tag_of(checkout.head()) == "1.0.1"

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
+from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import (
+    migrations_to_undo,
+    rollback_commands,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.promise("M4")
+
+VERSIONS = st.lists(st.integers(1, 99).map(lambda number: str(20260000000000 + number)), unique=True)
+
+
+def release(migrations: list[str]) -> Release:
+    return Release("1.2.0", "a" * 40, {}, {}, migrations)
+
+
+def test_the_newest_on_top_are_rolled_back_by_a_computed_step() -> None:
+    applied = ["1", "2", "3", "4"]
+    undo = migrations_to_undo(applied, ["1", "2"])
+    assert undo == ["4", "3"]
+    assert rollback_commands(release(applied), applied, undo) == [["bin/rails", "db:rollback", "STEP=2"]]
+
+
+def test_a_migration_that_failed_is_not_counted() -> None:
+    # 4 is in the files and was never applied: walking down from 3 undoes 3 alone
+    assert rollback_commands(release(["1", "2", "3", "4"]), ["1", "2", "3"], ["3"]) == [
+        ["bin/rails", "db:rollback", "STEP=1"]
+    ]
+
+
+def test_a_migration_that_came_in_between_is_taken_down_by_its_version() -> None:
+    # 2 is new and older than 3, which was there before: STEP=1 would undo 3
+    assert rollback_commands(release(["1", "2", "3"]), ["1", "2", "3"], ["2"]) == [
+        ["bin/rails", "db:migrate:down", "VERSION=2"]
+    ]
+
+
+@given(before=VERSIONS, new=VERSIONS)
+def test_exactly_what_was_applied_since_is_undone_newest_first(before: list[str], new: list[str]) -> None:
+    applied = sorted(set(before) | set(new), key=int)
+    undo = migrations_to_undo(applied, before)
+    assert set(undo) == set(new) - set(before)
+    assert undo == sorted(undo, key=int, reverse=True)
+    if not undo:
+        return
+    commands = rollback_commands(release(applied), applied, undo)
+    if commands[0][1] == "db:rollback":
+        count = int(commands[0][2].removeprefix("STEP="))
+        assert sorted(applied, key=int, reverse=True)[:count] == undo
+    else:
+        assert [command[2].removeprefix("VERSION=") for command in commands] == undo

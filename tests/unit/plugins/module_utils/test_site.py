@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile
+
+OWNER = (os.getuid(), os.getgid())
+TEXT = "# secrets\nPOSTGRES_PASSWORD='a b'\n\nexport APP_VERSION=1.0.0\nEMPTY=\n"
+
+
+def test_values_are_read_without_quotes_and_comments(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    assert EnvFile(path).values() == {}
+    path.write_text(TEXT)
+    assert EnvFile(path).values() == {"POSTGRES_PASSWORD": "a b", "APP_VERSION": "1.0.0", "EMPTY": ""}
+
+
+def test_single_keys_change_and_the_rest_stays_as_people_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(TEXT)
+    path.chmod(0o640)
+    EnvFile(path).assign({"APP_VERSION": "1.1.0", "NEW": "x"}, OWNER)
+    assert path.read_text() == TEXT.replace("export APP_VERSION=1.0.0", "APP_VERSION=1.1.0") + "NEW=x\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    EnvFile(path).assign({"SECRET": "x"}, OWNER)
+    assert path.stat().st_mode & 0o777 == 0o600
