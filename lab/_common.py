@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,8 +36,8 @@ def run(
     env: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program to its end and return what it printed; fail with the last line of what it complained about."""
-    command = list(argv)
-    command[0] = program(command[0]) or command[0]
+    name, *arguments = argv
+    command = [program(name) or name, *arguments]
     done = subprocess.run(
         command,
         input=stdin if isinstance(stdin, bytes) else None,
@@ -51,7 +52,8 @@ def run(
         said = (done.stderr.decode(errors="replace").strip() or output.strip()).splitlines()
         BUILD.mkdir(parents=True, exist_ok=True)
         (BUILD / "failed.log").write_bytes((done.stdout or b"") + done.stderr)
-        raise LabError(f"{' '.join(argv)} ended with {done.returncode}: {said[-1] if said else 'no message'}")
+        shown = textwrap.shorten(" ".join((name, *arguments)), 160)
+        raise LabError(f"{shown} ended with {done.returncode}: {said[-1] if said else 'no message'}")
     return output
 
 
