@@ -105,7 +105,8 @@ def probe_services(
             *(f"{number} {word}" for word, number in sorted(bad.items())),
         ]
         parts.append(
-            f"{restarts} restarts" + (f", {crashed} containers restarted since the first look" if crashed else "")
+            f"{restarts} restarts"
+            + (f", {crashed} of the containers restarted since the first look" if crashed else "")
         )
         ok = good == wanted and not bad and not crashed
         observations.append(Observation("service", service, at, good, "containers", ok=ok, detail=", ".join(parts)))

@@ -114,10 +114,10 @@ class RedisServer:
 
 def _reason(lines: list[str]) -> str:
     refused = [line for line in lines if line != "OK"]
-    if any("NOAUTH" in line for line in refused):
-        return "Redis wants a password: give its container REDIS_PASSWORD"
     if any("WRONGPASS" in line or "invalid password" in line for line in refused):
         return "Redis refuses the password that its container is given"
+    if any("NOAUTH" in line for line in refused):
+        return "Redis wants a password: give its container REDIS_PASSWORD"
     return refused[0][:200] if refused else "no answer"
 
 

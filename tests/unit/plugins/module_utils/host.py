@@ -1,0 +1,123 @@
+"""A host in whose place a test answers: Docker's and redis-cli's output, as recorded from real ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, NoReturn
+
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed
+
+NOW = 1_795_421_000.0
+
+
+def container(service: str, number: int = 1, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 plain data
+    """One element of `docker inspect`, reduced to what has a meaning here."""
+    health = changes.get("health", "healthy")
+    state = {"Status": changes.get("state", "running"), "ExitCode": changes.get("exit_code", 0)}
+    return {
+        "Id": f"{service}{number}",
+        "Path": "docker-entrypoint.sh",
+        "Args": changes.get("args", ["redis-server"]),
+        "RestartCount": changes.get("restarts", 0),
+        "State": {**state, **({} if health is None else {"Health": {"Status": health, "FailingStreak": 0}})},
+        "Config": {
+            "Hostname": f"{service}host{number}",
+            "Env": changes.get("env", ["PATH=/usr/bin"]),
+            "Labels": {
+                "com.docker.compose.project": "swarm",
+                "com.docker.compose.service": service,
+                "com.docker.compose.oneoff": changes.get("oneoff", "False"),
+            },
+        },
+    }
+
+
+class Host:
+    """Stands in for the runner of commands."""
+
+    def __init__(self) -> None:
+        self.containers = [
+            container("proxy"),
+            container("web", 1),
+            container("web", 2),
+            container("worker", health=None),
+            container("postgres"),
+            container("redis"),
+        ]
+        self.services: dict[str, Any] = {
+            "proxy": {},
+            "web": {"deploy": {"replicas": 2}},
+            "worker": {},
+            "postgres": {},
+            "redis": {},
+        }
+        self.keys: dict[str, int] = {"agents/metrics": 299_000, "system_health": 58_500}
+        self.processes: dict[str, dict[str, str]] = {"workerhost1:1:6af1": {"beat": f"{NOW - 4}", "quiet": "false"}}
+        self.password: str | None = None
+        self.refusal: SlipwayError | None = None
+        self.commands: list[list[str]] = []
+        self.inputs: list[str] = []
+        self.on_redis: Callable[[str], None] = lambda _text: None
+
+    def run(  # noqa: PLR0913 the protocol that it stands for
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        text: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        owner: int | None = None,
+        timeout: float = 60,
+    ) -> Completed:
+        del env, cwd, owner, timeout
+        self.commands.append(list(argv))
+        if self.refusal is not None:
+            raise self.refusal
+        if argv[:2] == ["docker", "ps"]:
+            return Completed(0, "".join(f"{item['Id']}\n" for item in self.containers), "")
+        if argv[:2] == ["docker", "inspect"]:
+            return Completed(0, json.dumps(self.containers), "")
+        if argv[:2] == ["docker", "compose"] and "config" in argv:
+            return Completed(0, json.dumps({"name": "swarm", "services": self.services}), "")
+        if argv[:2] == ["docker", "exec"] and argv[-1] == "redis-cli":
+            return Completed(0, self.redis(text or ""), "")
+        if check:
+            raise CommandError(list(argv), 1, "unknown command")
+        return Completed(1, "", "unknown command")
+
+    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> NoReturn:
+        raise NotImplementedError
+
+    def redis(self, text: str) -> str:
+        self.inputs.append(text)
+        self.on_redis(text)
+        commands = [[_unquoted(word) for word in re.findall(r'"([^"]*)"', line)] for line in text.splitlines()]
+        trusted = self.password is None
+        lines = []
+        for command in commands:
+            if command[0] == "AUTH":
+                trusted = trusted or command[-1] == self.password
+                lines.append("OK" if trusted else "WRONGPASS invalid username-password pair or user is disabled.\n")
+            elif not trusted:
+                lines.append("NOAUTH Authentication required.\n")
+            elif command[0] == "SELECT":
+                lines.append("OK")
+            else:
+                lines.append(self.evaluated(command[1], command[3:]))
+        return "\n".join(lines) + "\n"
+
+    def evaluated(self, script: str, keys: list[str]) -> str:
+        if "DEL" in script:
+            return json.dumps({"deleted": sum(self.keys.pop(key, None) is not None for key in keys)})
+        if "PTTL" in script:
+            return json.dumps({"ttls": [self.keys.get(key, -2) for key in keys]})
+        found = [[name, item.get("beat", ""), item.get("quiet", "")] for name, item in self.processes.items()]
+        return json.dumps({"now": str(int(NOW)), "processes": found or {}})
+
+
+def _unquoted(word: str) -> str:
+    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match.group(1), 16)), word)

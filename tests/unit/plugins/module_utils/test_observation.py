@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._observation import (
+    Observation,
+    ObservationError,
+    parse_timestamp,
+    timestamp,
+)
+
+GOOD: dict[str, Any] = {
+    "probe": "page",
+    "subject": "/agents",
+    "at": "2026-11-23T08:00:00.123Z",
+    "value": 0.123,
+    "unit": "s",
+    "ok": True,
+    "detail": "200, 3 assets, 45 kB",
+}
+
+
+@pytest.mark.parametrize("changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}])
+def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
+    mapping = {**GOOD, **changes}
+    assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == mapping
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"probe": "guess"}, "probe must be one of page, health,"),
+        ({"probe": None}, "probe must be text"),
+        ({"subject": 3}, "subject must be text"),
+        ({"at": "yesterday"}, "at must be an ISO 8601 time with a zone, not 'yesterday'"),
+        ({"at": "2026-11-23T08:00:00"}, "at must be an ISO 8601 time with a zone"),
+        ({"value": True}, "value must be a finite number or null"),
+        ({"value": float("nan")}, "value must be a finite number or null"),
+        ({"value": "3"}, "value must be a finite number or null"),
+        ({"unit": 1}, "unit must be text or null"),
+        ({"ok": 1}, "ok must be true, false or null"),
+        ({"ok": "true"}, "ok must be true, false or null"),
+        ({"detail": None}, "detail must be text"),
+    ],
+)
+def test_what_is_no_observation_is_refused_in_one_line(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ObservationError) as caught:
+        Observation.from_dict({**GOOD, **changes})
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_unknown_keys_are_named() -> None:
+    with pytest.raises(ObservationError, match=r"^observation: lacks at, unit; has unknown colour$"):
+        Observation.from_dict({**{key: GOOD[key] for key in GOOD if key not in {"at", "unit"}}, "colour": "red"})
+
+
+def test_something_else_is_refused() -> None:
+    with pytest.raises(ObservationError, match="must be a mapping, not list"):
+        Observation.from_dict([])  # type: ignore[arg-type]
+
+
+def test_times_are_written_in_utc_with_milliseconds() -> None:
+    moment = datetime(2026, 11, 23, 9, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=1)))
+    assert timestamp(moment) == "2026-11-23T08:00:00.123Z"
+    assert parse_timestamp("2026-11-23T08:00:00Z") == datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _probe
+from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
+from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS, Prober, Request
+
+from tests.unit.plugins.module_utils.application import Answer, Application
+
+Build = Callable[..., Prober]
+
+
+@dataclass
+class Watch:
+    """Time that passes only in sleep."""
+
+    passed: float = 0
+    slept: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.passed += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: datetime(2026, 11, 23, 8, tzinfo=UTC), lambda: self.passed, self.sleep)
+
+
+def test_all_kinds_at_once(application: Application, prober: Build) -> None:
+    seen = prober().run(Request(KINDS)).observations
+    assert [item.detail for item in seen if not item.ok] == ["no such key after a visit to /system_health.json"]
+    assert {item.probe for item in seen} == {"page", "health", "flow", "service", "worker", "cache"}
+    assert application.paths("POST").count("/login") == 1
+
+
+def test_looks_keep_their_interval(prober: Build) -> None:
+    watch = Watch()
+    seen = prober(clock=watch.clock).run(Request(("services",), looks=3, interval=20)).observations
+    assert len(seen) == 15
+    assert watch.slept == [20, 20]
+    assert {item.at for item in seen} == {"2026-11-23T08:00:00.000Z"}
+
+
+def test_warm_comes_before_everything_else(application: Application, prober: Build) -> None:
+    application.answers("GET /agents", Answer(200, "Agents", delay=0.1))
+    seen = prober().run(Request(("health", "caches", "warm"))).observations
+    assert [item.probe for item in seen][:2] == ["cache", "cache"]
+    assert [item.probe for item in seen].count("cache") == 2
+
+
+def test_a_probe_that_breaks_is_not_a_pass_and_stops_no_other(monkeypatch: pytest.MonkeyPatch, prober: Build) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(_probe, "probe_health", broken)
+    seen = {item.probe: item for item in prober().run(Request(("pages", "health"))).observations}
+    assert seen["page"].ok is True
+    assert (seen["health"].ok, seen["health"].detail) == (
+        None,
+        "could not be seen: ZeroDivisionError in the probe: oops",
+    )
