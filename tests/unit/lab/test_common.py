@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import _common
 from lab._common import LabError, digest, run
 
 
@@ -41,9 +42,11 @@ def test_compiled_python_does_not_count(context: Path) -> None:
     assert digest(context) == before
 
 
-def test_a_failure_is_told_by_the_last_line_that_the_program_said() -> None:
+def test_a_failure_is_told_by_its_last_line_and_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_common, "BUILD", tmp_path)
     with pytest.raises(LabError, match=r"ended with 3: second$"):
         run(["bash", "-c", "echo first >&2; echo second >&2; exit 3"])
+    assert (tmp_path / "failed.log").read_text() == "first\nsecond\n"
 
 
 def test_bytes_go_in_by_stdin() -> None:
