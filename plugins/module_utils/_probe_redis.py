@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -101,14 +102,11 @@ class RedisServer:
         argv = ["docker", "exec", "--interactive", self.container, "redis-cli"]
         done = self.runner.run(argv, text=text, check=False, timeout=TIMEOUT)
         lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-        for line in lines:
-            if line.startswith("{"):
-                try:
-                    answer = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(answer, dict):
-                    return answer
+        # Without its OK the database was not selected, and the answer is about another one.
+        answers = [line for before, line in zip(lines, lines[1:]) if before == "OK" and line.startswith("{")]
+        with suppress(ValueError):
+            for answer in map(json.loads, answers):
+                return dict(answer)
         raise RedisError(f"redis-cli: {_reason(lines)}")
 
 

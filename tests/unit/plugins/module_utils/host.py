@@ -10,6 +10,7 @@ from typing import IO, Any, NoReturn
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 
+DATABASES = 16
 NOW = 1_795_421_000.0
 
 
@@ -105,7 +106,7 @@ class Host:
             elif not trusted:
                 lines.append("NOAUTH Authentication required.\n")
             elif command[0] == "SELECT":
-                lines.append("OK")
+                lines.append("OK" if int(command[1]) < DATABASES else "ERR DB index is out of range\n")
             else:
                 lines.append(self.evaluated(command[1], command[3:]))
         return "\n".join(lines) + "\n"

@@ -171,3 +171,10 @@ def test_a_stopped_redis_cannot_be_seen(host: Host, prober: Build) -> None:
     assert [(item.ok, item.detail) for item in seen] == [
         (None, "could not be seen: no container of redis is running")
     ] * 2
+
+
+def test_another_database_is_never_taken_for_the_one_that_was_asked_for(prober: Build) -> None:
+    seen = look(prober(redis={"cache_database": 99, "worker_database": 3}), "caches").observations
+    assert [(item.ok, item.detail) for item in seen] == [
+        (None, "could not be seen: redis-cli: ERR DB index is out of range")
+    ] * 2
