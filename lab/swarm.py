@@ -16,6 +16,8 @@ SAMPLE = ROOT / "examples" / "swarm"
 DIRECTORY = "/opt/swarm"
 REPOSITORY = "/srv/git/swarm.git"
 OWNER = "deploy"
+APP_USER = 10001  # the uid that the application's containers run as
+APPLICATION_USER = 10001  # in the container; uploaded files are its own
 
 
 def prepare(host: Host) -> None:
@@ -24,7 +26,7 @@ def prepare(host: Host) -> None:
         load_images(host)
     with tempfile.TemporaryDirectory(prefix="slipway-lab-") as directory:
         repository = Path(directory) / "swarm.git"
-        run([sys.executable, str(SAMPLE / "compose_repository.py"), str(repository)])
+        run([sys.executable, str(SAMPLE / "compose_repository.py"), "--bare", str(repository)])
         archive = Path(directory) / "swarm.tar"
         run(["tar", "--create", "--file", str(archive), "--directory", directory, repository.name])
         host.sh(
@@ -60,6 +62,8 @@ def install(host: Host, release: str) -> None:
             f"git clone --quiet {REPOSITORY} {DIRECTORY}\n"
             f"cd {DIRECTORY}\n"
             f"git -c advice.detachedHead=false checkout --quiet {release}\n"
+            f"sudo install -d -o {APPLICATION_USER} storage\n"
+            f"sudo install -d -o {APP_USER} storage\n"
             "umask 077 && cat >.env\n"
             "docker compose build --quiet",
             user=OWNER,

@@ -1,0 +1,75 @@
+"""What the scenarios' tests share: the host from outside, and the playbooks as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+from lab import witness
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "site1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A playbook that ran: its exit code, what the operator saw, and the record that it left."""
+
+    returncode: int
+    output: str
+    record: dict[str, Any]
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        found = re.search(r"changed=(\d+)", self.output)
+        return int(found[1]) if found else 0
+
+
+@pytest.fixture(scope="session")
+def host() -> Any:
+    return testinfra.get_host(f"docker://slipway-lab-{HOST}")
+
+
+@pytest.fixture(scope="session")
+def sh(host: Any) -> Callable[[str], str]:
+    def run(script: str) -> str:
+        done = host.run("bash -ec %s", script)
+        assert done.rc == 0, f"{script}\n{done.stderr}"
+        return str(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def look(sh: Callable[[str], str]) -> Callable[[], witness.Witness]:
+    return lambda: witness.look(sh)
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Run]:
+    def run(playbook: str, *arguments: str, inventory: str = "inventory/lab") -> Run:
+        records = tmp_path / "records"
+        done = subprocess.run(
+            ["ansible-playbook", playbook, "-i", inventory, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "SLIPWAY_RECORD_DIR": str(records), "ANSIBLE_FORCE_COLOR": "false"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        written = sorted(path for path in records.glob("*.json") if not path.is_symlink()) if records.exists() else []
+        record = json.loads(written[-1].read_text()) if written else {}
+        return Run(done.returncode, done.stdout + done.stderr, record)
+
+    return run

@@ -1,0 +1,142 @@
+"""Release 1.0.0 was adopted and 1.1.0 deployed, then deployed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.witness import Witness
+from tests.scenarios.conftest import Run
+
+Play = Callable[..., Run]
+Look = Callable[[], Witness]
+Sh = Callable[[str], str]
+
+STATE = "/var/lib/slipway/swarm"
+
+
+@pytest.fixture(scope="module")
+def ledger(sh: Sh) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(sh(f"cat {STATE}/ledger.json"))
+    return state
+
+
+@pytest.mark.promise("D1", "D2", "D3", "D4", "U1", "U2")
+def test_the_new_release_runs_everywhere(look: Look, sh: Sh) -> None:
+    seen = look()
+    assert seen.release == "1.1.0"
+    assert seen.commit == sh("git -C /srv/git/swarm.git -c safe.directory=* rev-parse 1.1.0^{commit}").strip()
+    assert seen.dirty == 0
+    services = [item.service for item in seen.containers if item.running]
+    assert sorted(services) == ["postgres", "proxy", "redis", "web", "web", "worker"]
+    assert sh("grep ^APP_VERSION= /opt/swarm/.env").strip() == "APP_VERSION=1.1.0"
+
+
+@pytest.mark.promise("M2", "M3")
+def test_both_migrations_were_applied_once_and_the_backfill_is_there(sh: Sh, ledger: dict[str, Any]) -> None:
+    release = json.loads(sh(f"cat {STATE}/releases/1.1.0/release.json"))
+    before = json.loads(sh(f"cat {STATE}/releases/1.1.0/before.json"))
+    new = sorted(set(release["migrations"]) - set(before["migrations"]))
+    assert len(new) == 2
+    query = "docker exec $(docker ps -qf label=com.docker.compose.service=postgres) psql -XAtU swarm_owner swarm_production -c "
+    assert sh(query + "'SELECT version FROM schema_migrations ORDER BY 1'").split() == release["migrations"]
+    assert sh(query + "'SELECT count(*) FROM campaigns WHERE priority IS NULL'").strip() == "0"
+    journal = [json.loads(line) for line in sh(f"cat {STATE}/journal.jsonl").splitlines()]
+    assert sum(item["step"] == "run db:migrate" and item["event"] == "begin" for item in journal) == 1
+    assert ledger["current"] == "1.1.0"
+
+
+@pytest.mark.promise("M1")
+def test_the_backup_has_a_manifest_that_is_true_and_nobody_else_may_read_it(sh: Sh) -> None:
+    backup = json.loads(sh(f"cat {STATE}/releases/1.1.0/before.json"))["backup"]
+    place = f"{STATE}/backups/{backup}"
+    manifest = json.loads(sh(f"cat {place}/manifest.json"))
+    sums = sh(f"cd {place}/database && sha256sum *").splitlines()
+    assert {name: item["sha256"] for name, item in manifest["files"].items()} == {
+        line.split("  ")[1]: line.split("  ")[0] for line in sums
+    }
+    assert manifest["release"] == "1.0.0"
+    assert sh(f"find {STATE}/backups -perm /077").strip() == ""
+
+
+@pytest.mark.promise("R6")
+def test_the_adopted_release_can_be_returned_to(sh: Sh, ledger: dict[str, Any]) -> None:
+    adopted = json.loads(sh(f"cat {STATE}/releases/1.0.0/release.json"))
+    assert adopted["adopted"]
+    assert sh("docker image inspect --format '{{.Id}}' slipway/swarm-web:1.0.0").strip() == adopted["images"]["web"]
+    assert json.loads(sh(f"cat {STATE}/releases/1.1.0/before.json"))["version"] == "1.0.0"
+    assert [event["event"] for event in ledger["history"]] == ["deployed"]
+
+
+@pytest.mark.promise("D6")
+def test_nothing_is_left_over(look: Look, sh: Sh, ledger: dict[str, Any]) -> None:
+    assert look().leftovers == []
+    assert ledger["run"] is None
+    assert ledger["candidate"] is None
+    query = "docker exec $(docker ps -qf label=com.docker.compose.service=postgres) psql -XAtU swarm_owner swarm_production -c "
+    assert sh(query + "\"SELECT count(*) FROM campaigns WHERE name LIKE 'slipway-smoke-%'\"").strip() == "0"
+
+
+@pytest.mark.promise("C1", "C2")
+def test_the_caches_are_warm(sh: Sh) -> None:
+    redis = "docker exec $(docker ps -qf label=com.docker.compose.service=redis) redis-cli "
+    assert sh(redis + "exists agents/metrics campaigns/eta system_health").strip() == "3"
+
+
+def test_no_secret_is_in_logs_or_world_readable_files(sh: Sh) -> None:
+    for name in ("POSTGRES_PASSWORD", "SECRET_KEY_BASE", "OPERATOR_PASSWORD"):
+        secret = f"$(sed -n 's/^{name}=//p' /opt/swarm/.env)"
+        assert sh(f"grep -rlF -- {secret} {STATE} || true").strip() == ""
+        assert sh(f"journalctl --no-pager | grep -cF -- {secret} || true").strip() == "0"
+
+
+def test_a_second_deploy_changes_and_restarts_nothing_and_is_quick(play: Play, look: Look) -> None:
+    before = look()
+    run = play("deploy.yml")
+    assert run.returncode == 0, run.output
+    assert run.changed == 0
+    assert look() == before
+    assert run.record["seconds"] < 10
+
+
+@pytest.mark.parametrize(
+    "playbook, arguments",
+    [
+        ("deploy.yml", ()),
+        ("deploy.yml", ("-e", "release_version=1.2.0")),
+        ("rollback.yml", ()),
+        ("playbooks/backup.yml", ()),
+        ("playbooks/preflight.yml", ()),
+        ("playbooks/smoke_test.yml", ()),
+        ("playbooks/cache_warm.yml", ()),
+        ("playbooks/monitor.yml", ("-e", "monitor_looks=1")),
+        ("playbooks/status.yml", ()),
+        ("playbooks/unlock.yml", ()),
+    ],
+)
+def test_check_mode_changes_nothing_and_tells_what_would_change(
+    play: Play, look: Look, sh: Sh, playbook: str, arguments: tuple[str, ...]
+) -> None:
+    before, state = look(), sh(f"find {STATE} -type f | sort | xargs sha256sum")
+    run = play(playbook, "--check", *arguments)
+    assert run.returncode == 0, run.output
+    assert look() == before
+    assert sh(f"find {STATE} -type f | sort | xargs sha256sum") == state
+    would_change = playbook in {"rollback.yml", "playbooks/backup.yml"} or "release_version=1.2.0" in arguments
+    assert (run.changed > 0) == would_change, run.output
+
+
+def test_gates_cannot_be_stepped_past(play: Play, look: Look) -> None:
+    before = look()
+    for arguments in (
+        ("--start-at-task", "Migrate"),
+        ("--start-at-task", "Let the release take the place of what runs"),
+    ):
+        run = play("deploy.yml", "-e", "release_version=1.2.0", *arguments)
+        assert run.returncode != 0, run.output
+        assert look() == before
+    play("deploy.yml", "-e", "release_version=1.2.0", "--tags", "switch")
+    assert look() == before

@@ -1,0 +1,136 @@
+"""Bad input is refused before anything changes, in one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.witness import Witness
+from tests.scenarios.conftest import ROOT, Run
+
+Play = Callable[..., Run]
+Look = Callable[[], Witness]
+Sh = Callable[[str], str]
+
+STATE = "/var/lib/slipway/swarm"
+NEXT = ("-e", "release_version=1.2.0")
+
+pytestmark = pytest.mark.promise("G8")
+
+
+@contextmanager
+def _with(sh: Sh, begin: str, end: str) -> Iterator[None]:
+    sh(begin)
+    try:
+        yield
+    finally:
+        sh(end)
+
+
+@contextmanager
+def _another_run(sh: Sh) -> Iterator[None]:
+    state = json.loads(sh(f"cat {STATE}/ledger.json"))
+    state["run"] = {
+        "id": "other", "token": 99, "verb": "deploy", "owner": "ben@elsewhere", "started": "now", "last_seen": 0.0
+    }
+    with _with(
+        sh,
+        f"cp -p {STATE}/ledger.json /root/ledger.json; cat >{STATE}/ledger.json <<'END'\n{json.dumps(state)}\nEND",
+        f"mv /root/ledger.json {STATE}/ledger.json",
+    ):
+        yield
+
+
+def _refused(run: Run, *said: str) -> None:
+    assert run.returncode != 0
+    assert "Traceback" not in run.output
+    for text in said:
+        assert any(text in line for line in run.output.splitlines()), f"{text!r} is not in\n{run.output}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_changes(look: Look, sh: Sh) -> Iterator[None]:
+    before = look(), sh(f"find {STATE} -type f | sort | xargs sha256sum")
+    yield
+    assert (look(), sh(f"find {STATE} -type f | sort | xargs sha256sum")) == before
+
+
+def test_an_unknown_version(play: Play) -> None:
+    _refused(play("deploy.yml", "-e", "release_version=9.9.9"), "9.9.9 is neither a tag nor a branch")
+
+
+def test_a_version_that_is_none(play: Play) -> None:
+    _refused(play("deploy.yml", "-e", "release_version=../../etc"), "is no release version")
+
+
+def test_a_missing_secret(play: Play, sh: Sh) -> None:
+    with _with(sh, "sed -i.kept /^SECRET_KEY_BASE=/d /opt/swarm/.env", "mv /opt/swarm/.env.kept /opt/swarm/.env"):
+        _refused(play("deploy.yml", *NEXT), "SECRET_KEY_BASE has no value in /opt/swarm/.env")
+
+
+def test_a_wrong_compose_file(play: Play) -> None:
+    profile = (ROOT / "examples/swarm/profile.yml").read_text()
+    changed = profile.replace("compose_files: [compose.yml]", "compose_files: [docker-compose.prod.yml]")
+    assert changed != profile
+    path = ROOT / "build" / "wrong-profile.yml"
+    path.write_text(changed)
+    _refused(
+        play("deploy.yml", *NEXT, "-e", f"@{path}"), "/opt/swarm/docker-compose.prod.yml does not exist", "application.compose_files"
+    )
+
+
+def test_a_compose_file_without_the_service(play: Play) -> None:
+    path = ROOT / "build" / "wrong-profile.yml"
+    path.write_text((ROOT / "examples/swarm/profile.yml").read_text().replace("worker: worker", "worker: sidekiq"))
+    _refused(play("deploy.yml", *NEXT, "-e", f"@{path}"), "has no service sidekiq")
+
+
+def test_a_host_without_docker(play: Play, sh: Sh) -> None:
+    with _with(sh, "mv /usr/bin/docker /usr/bin/docker.away", "mv /usr/bin/docker.away /usr/bin/docker"):
+        _refused(play("deploy.yml", *NEXT), "Docker is not installed on the host: install Docker Engine 25")
+
+
+def test_a_full_disk(play: Play, sh: Sh) -> None:
+    path = ROOT / "build" / "small-disk.yml"
+    profile = (ROOT / "examples/swarm/profile.yml").read_text()
+    path.write_text(profile.replace("  name: swarm\n", "  name: swarm\n  backup_directory: /mnt/small\n", 1))
+    with _with(sh, "mkdir /mnt/small; mount -t tmpfs -o size=1m none /mnt/small", "umount /mnt/small; rmdir /mnt/small"):
+        _refused(play("deploy.yml", *NEXT, "-e", f"@{path}"), "/mnt/small has 1 MB free", "make room there")
+
+
+def test_another_deploy_running(play: Play, sh: Sh) -> None:
+    with _another_run(sh):
+        _refused(play("deploy.yml", *NEXT), "another run has this site: deploy by ben@elsewhere", "playbooks/unlock.yml")
+
+
+def test_all_that_is_wrong_is_said_at_once(play: Play, sh: Sh) -> None:
+    with (
+        _another_run(sh),
+        _with(sh, "sed -i.kept /^SECRET_KEY_BASE=/d /opt/swarm/.env", "mv /opt/swarm/.env.kept /opt/swarm/.env"),
+    ):
+        _refused(
+            play("deploy.yml", "-e", "release_version=9.9.9"), "SECRET_KEY_BASE has no value", "9.9.9 is neither", "ben@elsewhere"
+        )
+
+
+def test_an_unreachable_host(play: Play, tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text((ROOT / "inventory/lab/hosts.yml").read_text().replace("10.89.0.11", "10.89.0.199"))
+    (tmp_path / "group_vars").symlink_to(ROOT / "inventory/lab/group_vars")
+    run = play("deploy.yml", *NEXT, "-e", f"lab_directory={ROOT}/build/lab", inventory=str(inventory))
+    _refused(run, "site1 cannot be reached", "check its power, network and SSH access")
+
+
+def test_changes_by_hand_are_not_overwritten(play: Play, sh: Sh) -> None:
+    with _with(sh, "cd /opt/swarm; echo '# mine' >>compose.yml", "cd /opt/swarm; git checkout -q compose.yml"):
+        _refused(play("deploy.yml", *NEXT), "tracked files were changed by hand in /opt/swarm: compose.yml")
+
+
+def test_a_managed_database(play: Play, sh: Sh) -> None:
+    script = "cd /opt/swarm; sed -i 's/@postgres:/@db.managed.example:/' compose.yml; git -c user.name=a -c user.email=a@b commit -qam x"
+    with _with(sh, script, "cd /opt/swarm; git reset -q --hard HEAD~1; chown -R deploy: ."):
+        _refused(play("deploy.yml", *NEXT), "db.managed.example, outside this Compose project")
