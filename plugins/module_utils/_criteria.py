@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rollback criteria as data, and the judge: a pure function of them, of what was seen before and of what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ._errors import SlipwayError
+from ._observation import PROBES, Observation
+from ._reader import Reader
+
+MODES = ("enforce", "warn", "shadow")
+HOLD, ROLLBACK, INCONCLUSIVE = "hold", "rollback", "inconclusive"
+
+
+class CriteriaError(SlipwayError):
+    """Criteria that cannot be judged by; the message lists every problem."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One reason to go back.
+
+    :param probes: the kinds of observation that it looks at.
+    :param over: a value above it is a breach; without it an observation that is not ok is one.
+    :param unit: the unit of `over`; values in another unit are not looked at.
+    :param looks: how many breaches of the same subject in a row it takes.
+    :param required: kinds that must have been seen by the deadline: no evidence is never a pass.
+    """
+
+    id: str
+    title: str
+    mode: str
+    probes: tuple[str, ...]
+    over: float | None = None
+    unit: str | None = None
+    looks: int = 1
+    required: tuple[str, ...] = ()
+
+    def breached_by(self, item: Observation) -> bool | None:
+        """Whether an observation breaches the criterion; None when it says nothing about it."""
+        if item.probe not in self.probes:
+            return None
+        if self.over is None:
+            return None if item.ok is None else not item.ok
+        return None if item.value is None or item.unit != self.unit else item.value > self.over
+
+
+@dataclass(frozen=True)
+class State:
+    """What the judge remembers between looks, ready for JSON.
+
+    :param breaches: for `CRITERION PROBE SUBJECT` the breaches in a row, the latest last, as mappings.
+    :param seen: the kinds of which at least one observation was evidence.
+    """
+
+    breaches: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    seen: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> State:
+        """Read what `to_dict` wrote; an empty mapping is a new beginning."""
+        return cls(dict(mapping.get("breaches", {})), frozenset(mapping.get("seen", ())))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping ready for JSON."""
+        return {"breaches": {key: list(value) for key, value in self.breaches.items()}, "seen": sorted(self.seen)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one criterion says, with what a person needs to argue with it."""
+
+    id: str
+    title: str
+    mode: str
+    verdict: str
+    reason: str
+    count: int
+    looks: int
+    threshold: float | None
+    observations: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What all criteria say together: `overall` is rollback as soon as one that is enforced says so."""
+
+    overall: str
+    findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping ready for JSON."""
+        return {"overall": self.overall, "criteria": [asdict(finding) for finding in self.findings]}
+
+    @property
+    def message(self) -> str:
+        """One line for each enforced criterion that asks to go back."""
+        decisive = (item for item in self.findings if item.verdict == ROLLBACK and item.mode == "enforce")
+        return "; ".join(f"{item.id} {item.title}: {item.reason}" for item in decisive)
+
+
+def parse(criteria: object) -> tuple[Criterion, ...]:
+    """Read criteria from plain data.
+
+    :raises CriteriaError: listing every problem, each with its path.
+    """
+    problems: list[str] = []
+    found = Reader("criteria", {"list": criteria}, problems).items("list", _criterion, required=True)
+    names = [item.id for item in found]
+    problems += [f"criteria: {name} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if problems:
+        raise CriteriaError("; ".join(problem.replace("criteria.list", "criteria") for problem in problems))
+    return found
+
+
+def _one_of(values: Iterable[str]) -> Any:  # noqa: ANN401 - a check, as Reader takes it
+    names = tuple(values)
+    return lambda value: None if value in names else f"must be one of {', '.join(names)}, not {value!r}"
+
+
+def _criterion(reader: Reader) -> Criterion | None:
+    identity = reader.text("id", required=True)
+    title = reader.text("title", required=True)
+    mode = reader.text("mode", _one_of(MODES), default="enforce")
+    probes = reader.texts("probes", _one_of(PROBES))
+    required = reader.texts("required", _one_of(PROBES))
+    over = reader.number("over", 0, least=0) if reader.has("over") else None
+    unit = reader.text("unit")
+    looks = reader.number("looks", 1, least=1)
+    reader.refuse_unknown()
+    if not probes:
+        reader.problem("probes", "must name at least one kind of observation")
+    if (over is None) != (unit is None):
+        reader.problem("over", "needs a unit, and a unit needs over")
+    if set(required) - set(probes):
+        reader.problem("required", "must be among probes")
+    if identity is None or title is None:
+        return None
+    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks or 1), required)
+
+
+def judge(
+    criteria: Sequence[Criterion], state: State, observations: Iterable[Observation], *, deadline: bool = False
+) -> tuple[State, Verdict]:
+    """Judge what was seen.
+
+    An observation that is well clears what the same subject did before; one that could not be made is no evidence.
+
+    :param observations: in the order in which they were made.
+    :param deadline: nothing more will be seen: required evidence that is missing is a reason to go back.
+    :returns: what to remember, and the verdict.
+    """
+    breaches = {key: list(value) for key, value in state.breaches.items()}
+    seen = set(state.seen)
+    for item in observations:
+        if item.ok is not None:
+            seen.add(item.probe)
+        for criterion in criteria:
+            key = f"{criterion.id} {item.probe} {item.subject}"
+            breached = criterion.breached_by(item)
+            if breached:
+                breaches.setdefault(key, []).append(item.to_dict())
+            elif breached is not None:
+                breaches.pop(key, None)
+    after = State(breaches, frozenset(seen))
+    findings = tuple(_finding(criterion, after, deadline=deadline) for criterion in criteria)
+    enforced = [finding.verdict for finding in findings if finding.mode == "enforce"]
+    overall = next((verdict for verdict in (ROLLBACK, INCONCLUSIVE) if verdict in enforced), HOLD)
+    return after, Verdict(overall, findings)
+
+
+def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
+    mine = [items for key, items in state.breaches.items() if key.startswith(f"{criterion.id} ")]
+    worst: Sequence[Mapping[str, Any]] = max(mine, key=len, default=())
+    missing = [probe for probe in criterion.required if probe not in state.seen]
+    if len(worst) >= criterion.looks:
+        confirmed = [items[-1] for items in mine if len(items) >= criterion.looks]
+        verdict, reason = ROLLBACK, "; ".join(_words(criterion, item) for item in confirmed)
+    elif missing:
+        verdict = ROLLBACK if deadline else INCONCLUSIVE
+        reason = f"no evidence of {', '.join(missing)}" + (" at the deadline" if deadline else " yet")
+    elif worst:
+        verdict, reason = INCONCLUSIVE, f"{len(worst)} of {criterion.looks} looks: {_words(criterion, worst[-1])}"
+    else:
+        looked = sorted(state.seen & set(criterion.probes))
+        verdict, reason = HOLD, f"seen well: {', '.join(looked)}" if looked else "nothing seen against it"
+    return Finding(
+        criterion.id,
+        criterion.title,
+        criterion.mode,
+        verdict,
+        reason,
+        len(worst),
+        criterion.looks,
+        criterion.over,
+        tuple(item for items in mine for item in items),
+    )
+
+
+def _words(criterion: Criterion, item: Mapping[str, Any]) -> str:
+    if criterion.over is None:
+        return f"{item['subject']}: {item['detail']}"
+    return f"{item['subject']} took {item['value']:.1f} {item['unit']}, more than {criterion.over:g} {criterion.unit}"

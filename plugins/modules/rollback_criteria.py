@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge evidence by the rollback criteria. The code is in the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback_criteria
+short_description: Judge evidence by the rollback criteria
+version_added: 0.1.0
+description:
+  - Judges observations by criteria that are plain data, and says for each criterion V(hold), V(rollback) or
+    V(inconclusive), with the observations behind it.
+  - The task fails when an enforced criterion says V(rollback), so that a C(rescue) can take the release back.
+  - Runs on the controller and connects to nothing.
+author: Slipway contributors (@slipway)
+options:
+  criteria:
+    description: The criteria.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      id:
+        description: A short name, such as V(R3).
+        type: str
+        required: true
+      title:
+        description: What it is about, in words.
+        type: str
+        required: true
+      mode:
+        description: Only V(enforce) decides; V(warn) and V(shadow) are judged and shown.
+        type: str
+        choices: [enforce, warn, shadow]
+        default: enforce
+      probes:
+        description: The kinds of observation that it looks at.
+        type: list
+        elements: str
+        required: true
+      over:
+        description: A value above it is a breach. Without it, an observation that is not ok is one.
+        type: float
+      unit:
+        description: The unit of O(criteria[].over).
+        type: str
+      looks:
+        description: How many breaches of the same subject in a row it takes.
+        type: int
+        default: 1
+      required:
+        description: Kinds that must have been seen by the deadline.
+        type: list
+        elements: str
+  observations:
+    description: What was seen, in the order in which it was seen.
+    type: list
+    elements: dict
+    required: true
+  state:
+    description: The RV(state) of the judgement before, if there was one.
+    type: dict
+    default: {}
+  deadline:
+    description: Nothing more will be seen. Required evidence that is missing is then a reason to go back.
+    type: bool
+    default: false
+  fail:
+    description: Fail the task when the verdict is to go back.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    support: full
+    description: Judges the same in check mode.
+  diff_mode:
+    support: none
+    description: Judging changes nothing.
+  platform:
+    support: full
+    description: Where it runs.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Judge the first evidence
+  slipway.release.rollback_criteria:
+    criteria:
+      - {id: R3, title: A page takes over 5 seconds, probes: [page], over: 5, unit: s, looks: 3}
+    observations: "{{ seen.observations }}"
+  register: judged
+
+- name: Judge for the last time
+  slipway.release.rollback_criteria:
+    criteria: "{{ verdict_criteria }}"
+    observations: "{{ watched.observations }}"
+    state: "{{ judged.state }}"
+    deadline: true
+"""
+
+RETURN = r"""
+verdict:
+  description: What the criteria say.
+  returned: always
+  type: dict
+  contains:
+    overall:
+      description: V(rollback) as soon as an enforced criterion says so, else V(inconclusive), else V(hold).
+      type: str
+    criteria:
+      description: For each criterion its verdict, reason, count, looks, threshold and the observations behind it.
+      type: list
+      elements: dict
+state:
+  description: What to hand to the next judgement.
+  returned: always
+  type: dict
+msg:
+  description: The reasons to go back, or the overall verdict.
+  returned: always
+  type: str
+"""
