@@ -90,6 +90,12 @@ class Prober:
 
     def run(self, request: Request) -> Findings:
         """Look as often as asked."""
+        try:
+            return self._run(request)
+        finally:
+            self.client.close()
+
+    def _run(self, request: Request) -> Findings:
         observations: list[Observation] = []
         changed = False
         skipped: tuple[str, ...] = ()

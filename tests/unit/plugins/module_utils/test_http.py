@@ -129,6 +129,14 @@ def test_the_time_holds_however_slowly_bytes_trickle(serve: Serve, pieces: tuple
     assert time.monotonic() - begun < 0.6
 
 
+def test_the_time_holds_when_nobody_reads_what_is_sent(serve: Serve) -> None:
+    client = serve((1.0,))
+    begun = time.monotonic()
+    with pytest.raises(HttpTimeoutError):
+        client.request("POST", "/", 0.3, form={"large": "x" * 20_000_000})
+    assert time.monotonic() - begun < 0.8
+
+
 def test_a_connection_is_used_again(serve: Serve) -> None:
     answer = OK + b"Content-Length: 2\r\n\r\nhi"
     client = serve((answer, 0.1, answer, 0.1))

@@ -131,3 +131,11 @@ def test_a_time_in_whole_seconds_is_compared_in_whole_seconds(application: Appli
 def test_without_since_an_old_document_is_believed(application: Application, prober: Build) -> None:
     application.health["checked_at"] = "2020-01-01T00:00:00+01:00"
     assert look(prober())["/system_health.json"].ok is True
+
+
+def test_true_is_not_taken_for_the_number_one(application: Application, prober: Build) -> None:
+    rules = {"path": "/system_health.json", "status": {"pointer": "/status", "healthy": [1]}}
+    application.health["status"] = True
+    assert look(prober(health=rules))["/system_health.json"].detail == "/status is true, expected 1"
+    application.health["status"] = 1
+    assert look(prober(health=rules))["/system_health.json"].ok is True
