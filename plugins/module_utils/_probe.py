@@ -153,14 +153,9 @@ class Prober:
     def _flows(self, request: Request) -> Findings:
         """Go through the flows one after another: what one creates, another's cleanup would remove."""
         skipped = tuple(flow.name for flow in self.profile.flows if flow.writes and request.check_mode)
-        observations = [
-            item
-            for flow in self.profile.flows
-            if flow.name not in skipped
-            for item in probe_flow(self._session, flow, self.clock)
-        ]
-        left = any(not item.ok for item in observations if item.subject.endswith(": cleanup"))
-        return Findings(tuple(observations), left, skipped)
+        found = [probe_flow(self._session, flow, self.clock) for flow in self.profile.flows if flow.name not in skipped]
+        observations = tuple(item for seen, _left in found for item in seen)
+        return Findings(observations, any(left for _seen, left in found), skipped)
 
     def _services(self, _request: Request) -> Findings:
         if self._expected is None:

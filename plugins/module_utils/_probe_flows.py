@@ -33,10 +33,19 @@ def new_marker() -> str:
     return f"{MARKER_PREFIX}{secrets.token_hex(6)}"
 
 
-def probe_flow(session: Session, flow: Flow, clock: Clock, marker: Callable[[], str] = new_marker) -> list[Observation]:
-    """Go through a flow, then remove what it made; the cleanup is an observation of its own."""
+def probe_flow(
+    session: Session, flow: Flow, clock: Clock, marker: Callable[[], str] = new_marker
+) -> tuple[list[Observation], bool]:
+    """Go through a flow, then remove what it made; the cleanup is an observation of its own.
+
+    :return: the observations, and whether something that the flow made may still be there.
+    """
     run = _Run(session, flow, clock, marker())
-    return [run.steps(), *([run.cleanup()] if flow.cleanup else [])]
+    observations = [run.steps()]
+    if flow.cleanup:
+        observations.append(run.cleanup())
+    clean = bool(flow.cleanup) and bool(observations[-1].ok)
+    return observations, run.wrote and not clean
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class _Run:
         self._clock = clock
         self._marker = marker
         self._lost = False
+        self.wrote = False
 
     def _observe(self, subject: str, value: float | None, unit: str, problem: str | None, said: str) -> Observation:
         return Observation(
@@ -85,6 +95,7 @@ class _Run:
         name = f"{step.verb.upper()} {path.partition('?')[0]}"
         try:
             if step.writes:
+                self.wrote = True
                 answer = visitor.send(step.verb, path, {key: _filled(text, values) for key, text in step.form.items()})
             else:
                 answer = visitor.get(path)

@@ -195,8 +195,9 @@ def test_check_mode_leaves_out_flows_that_write(application: Application, prober
 
 def test_a_flow_without_a_login_to_be_had_says_so(application: Application, prober: Build) -> None:
     application.answers("GET /login", Answer(502, "Bad gateway"))
-    seen = details(look(prober()))
-    assert seen[FLOW] == (False, "login: GET /login: 502, expected 200")
+    findings = look(prober())
+    assert details(findings)[FLOW] == (False, "login: GET /login: 502, expected 200")
+    assert findings.changed is False
 
 
 def test_flows_run_once_however_many_looks(application: Application, prober: Build) -> None:
