@@ -26,8 +26,9 @@ def parser() -> argparse.ArgumentParser:
     content.add_argument("--release", default="1.0.0", help="the release that runs there (default: %(default)s)")
     content.add_argument("--empty", action="store_true", help="no application, only its images and repository")
     down = commands.add_parser("down", help="remove a host, or everything that the lab started")
-    down.add_argument("name", nargs="?", help="only this host")
-    down.add_argument("--images", action="store_true", help="remove the images and snapshots too")
+    extent = down.add_mutually_exclusive_group()
+    extent.add_argument("name", nargs="?", help="only this host")
+    extent.add_argument("--images", action="store_true", help="everything, with the images and the snapshots")
     return top
 
 
@@ -59,15 +60,18 @@ def up(wanted: Host, release: str, *, empty: bool) -> None:
 
 
 def down(name: str | None, *, with_images: bool) -> None:
-    """Remove what was asked for; where no engine answers there is nothing of it."""
-    if not engine.answers():
+    """Remove what was asked for; where no engine answers there are only files."""
+    answers = engine.answers()
+    if name is not None:
+        if answers:
+            host.remove(Host(name))
         return
-    if name is None:
+    if answers:
         host.remove_all()
-    else:
-        host.remove(Host(name))
+        if with_images:
+            images.remove()
+    host.forget_all()
     if with_images:
-        images.remove()
         shutil.rmtree(CACHE, ignore_errors=True)
 
 

@@ -199,7 +199,7 @@ def erase(container: Container) -> None:
 
 
 def remove_all() -> None:
-    """Remove every host, the network, the volumes, the keys and the secrets; images stay: they are the build cache."""
+    """Remove every host, the network and the volumes; images stay: they are the build cache."""
     with engine() as client:
         for container in client.containers.list(all=True, filters={"label": LABEL}):
             erase(container)
@@ -207,6 +207,10 @@ def remove_all() -> None:
             volume.remove()
         for network in client.networks.list(filters={"label": LABEL}):
             network.remove()
+
+
+def forget_all() -> None:
+    """Remove the keys and the secrets of hosts that are gone."""
     for path in (KEY, KEY.with_suffix(".pub"), KNOWN_HOSTS):
         path.unlink(missing_ok=True)
     shutil.rmtree(BUILD / "secrets", ignore_errors=True)

@@ -18,7 +18,7 @@ MADE_BY = ("images.py", "host.py", "swarm.py", "snapshot.py")
 def key(release: str) -> str:
     """Return a name for everything that such a host is made of."""
     inputs = [ROOT / "lab" / "host", *(ROOT / "lab" / name for name in MADE_BY), swarm.SAMPLE]
-    return digest(release, *images.BOOTSTRAP, *inputs)
+    return f"{release}-{digest(*images.BOOTSTRAP, *inputs)}"
 
 
 def archive(name: str) -> Path:
@@ -38,7 +38,7 @@ def exists(name: str) -> bool:
 
 def take(host: Host, name: str) -> None:
     """Stop a host, keep it, and start it again."""
-    forget()
+    forget(name.rpartition("-")[0])
     with told(f"{host.name}: snapshot taken"):
         swarm.pause(host)
         # What makes a host itself must not be found on two.
@@ -78,10 +78,12 @@ def copy(host: Host, script: str) -> None:
     )
 
 
-def forget() -> None:
-    """Remove older snapshots: what they were made of has changed."""
+def forget(release: str) -> None:
+    """Remove older snapshots of a release: what they were made of has changed."""
     with hosts.engine() as client:
         for image in client.images.list(name=IMAGE):
-            client.images.remove(str(image.id), force=True)
-    for path in (*CACHE.glob("*.tar"), *CACHE.glob("*.partial")):
+            for tag in image.tags:
+                if tag.startswith(f"{IMAGE}:{release}-"):
+                    client.images.remove(tag, force=True)
+    for path in CACHE.glob(f"{release}-*"):
         path.unlink()
