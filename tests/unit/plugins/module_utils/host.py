@@ -1,4 +1,4 @@
-"""A host in whose place a test answers: Docker's and redis-cli's output, as recorded from real ones."""
+"""A host in whose place a test answers, in the form that Docker and redis-cli give their output."""
 
 from __future__ import annotations
 
