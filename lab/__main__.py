@@ -45,18 +45,26 @@ def up(wanted: Host, release: str, *, empty: bool) -> None:
     """Start a host as asked."""
     images.ensure()
     host.remove(wanted)
-    name = snapshot.key(release)
-    if not empty and snapshot.exists(name):
-        snapshot.restore(wanted, name)
+    if empty:
+        fresh(wanted)
+        host.make_secrets(wanted)
         return
+    name = snapshot.key(release)
+    if snapshot.exists(name):
+        snapshot.restore(wanted, name)
+    else:
+        fresh(wanted)
+        swarm.install(wanted, release)
+        snapshot.take(wanted, name)
+    with told(f"{wanted.name}: release {release} started"):
+        swarm.begin(wanted)
+
+
+def fresh(wanted: Host) -> None:
+    """Start a host without any application."""
     with told(f"{wanted.name}: started"):
         host.start(wanted)
     swarm.prepare(wanted)
-    if empty:
-        host.make_secrets(wanted)
-    else:
-        swarm.install(wanted, release)
-        snapshot.take(wanted, name)
 
 
 def down(name: str | None, *, with_images: bool) -> None:

@@ -37,10 +37,9 @@ def exists(name: str) -> bool:
 
 
 def take(host: Host, name: str) -> None:
-    """Stop a host, keep it, and start it again."""
+    """Keep a host on which a release was installed and does not run yet."""
     forget(name.rpartition("-")[0])
     with told(f"{host.name}: snapshot taken"):
-        swarm.pause(host)
         # What makes a host itself must not be found on two.
         host.sh("rm -f /etc/ssh/ssh_host_*; : >/etc/machine-id")
         run(["docker", "stop", "--time", "60", host.container])
@@ -52,7 +51,6 @@ def take(host: Host, name: str) -> None:
         run(["docker", "start", host.container])
         hosts.wait(host)
         hosts.trust(host)
-        swarm.begin(host)
 
 
 def restore(host: Host, name: str) -> None:
@@ -61,10 +59,8 @@ def restore(host: Host, name: str) -> None:
         with hosts.engine() as client:
             hosts.make_volume(client, host.container)
         copy(host, f"tar --extract --xattrs --xattrs-include='*' --numeric-owner --file /cache/{name}.tar")
-    with told(f"{host.name}: started"):
         hosts.start(host, f"{IMAGE}:{name}")
-        swarm.begin(host)
-        swarm.read_secrets(host)
+    swarm.read_secrets(host)
 
 
 def copy(host: Host, script: str) -> None:

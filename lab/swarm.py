@@ -55,7 +55,7 @@ def environment(release: str, secrets: dict[str, str]) -> str:
 
 
 def install(host: Host, release: str) -> None:
-    """Install a release, seed its database, and start it."""
+    """Install a release and seed its database; nothing of it runs yet."""
     secrets = hosts.make_secrets(host)
     with told(f"{host.name}: release {release} built"):
         host.sh(
@@ -70,19 +70,18 @@ def install(host: Host, release: str) -> None:
             stdin=environment(release, secrets).encode(),
         )
     with told(f"{host.name}: database prepared and seeded"):
-        host.sh(f"cd {DIRECTORY} && docker compose run --rm -T web bin/rails db:prepare", user=OWNER)
-    with told(f"{host.name}: release {release} started"):
-        begin(host)
+        host.sh(
+            f"cd {DIRECTORY}\n"
+            "docker compose run --rm -T web bin/rails db:prepare\n"
+            "docker compose create\n"
+            "docker compose stop",
+            user=OWNER,
+        )
 
 
 def begin(host: Host) -> None:
     """Start the application and return when it is healthy."""
     host.sh(f"cd {DIRECTORY} && docker compose up --detach --wait --wait-timeout 120", user=OWNER)
-
-
-def pause(host: Host) -> None:
-    """Stop the application in good order, so that its data is at rest."""
-    host.sh(f"cd {DIRECTORY} && docker compose stop", user=OWNER)
 
 
 def read_secrets(host: Host) -> None:
