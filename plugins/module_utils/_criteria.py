@@ -186,7 +186,8 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
         verdict, reason = INCONCLUSIVE, f"{len(worst)} of {criterion.looks} looks: {_words(criterion, worst[-1])}"
     else:
         looked = sorted(state.seen & set(criterion.probes))
-        verdict, reason = HOLD, f"seen well: {', '.join(looked)}" if looked else "nothing seen against it"
+        verdict = HOLD if looked else INCONCLUSIVE
+        reason = f"seen well: {', '.join(looked)}" if looked else "no evidence"
     return Finding(
         criterion.id,
         criterion.title,
