@@ -1,2 +1,3 @@
 require_relative "application"
+
 Rails.application.initialize!

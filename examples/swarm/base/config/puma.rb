@@ -1,5 +1,6 @@
-threads 5, 5
+threads_count = ENV.fetch("RAILS_MAX_THREADS", 5)
+threads threads_count, threads_count
 port 3000
-environment "production"
-# a request in flight is finished before the process goes
+
+# What is being answered when SIGTERM arrives is finished, within the container's grace period.
 force_shutdown_after 15

@@ -1,19 +1,21 @@
 require "sidekiq/web"
 
 Rails.application.routes.draw do
-  get "up" => "rails/health#show"
-  get "login" => "sessions#new"
-  post "login" => "sessions#create"
-  delete "logout" => "sessions#destroy"
+  root to: redirect("/agents")
+
+  get "login", to: "sessions#new"
+  post "login", to: "sessions#create"
+  delete "logout", to: "sessions#destroy"
 
   resources :agents, only: [:index, :show]
-  resources :campaigns, only: [:index, :show, :new, :create, :destroy] do
+  resources :campaigns, except: [:edit, :update] do
     post :launch, on: :member
   end
-  get "system_health" => "system_health#show"
+  resource :system_health, only: :show, controller: "system_health"
 
+  get "up", to: "rails/health#show", as: :rails_health_check
   mount ActionCable.server => "/cable"
-  constraints(->(request) { User.exists?(id: request.session[:user_id]) }) { mount Sidekiq::Web => "/sidekiq" }
-
-  root "agents#index"
+  constraints ->(request) { User.exists?(request.session[:user_id]) } do
+    mount Sidekiq::Web => "/sidekiq"
+  end
 end

@@ -1,12 +1,12 @@
-# Turbo Streams over Action Cable: each message replaces a campaign's progress on every page that shows it.
+# Carries Turbo Streams that keep the progress of campaigns up to date on open pages.
 class CampaignsChannel < ApplicationCable::Channel
-  def subscribed
-    stream_from "campaigns"
-  end
+  STREAM = "campaigns"
 
   def self.broadcast_progress(campaign)
-    html = ApplicationController.render(partial: "campaigns/progress", locals: {campaign: campaign})
-    stream = %(<turbo-stream action="replace" target="progress_#{campaign.id}"><template>#{html}</template></turbo-stream>)
-    ActionCable.server.broadcast("campaigns", stream)
+    ActionCable.server.broadcast(STREAM, ApplicationController.render(partial: "campaigns/progress_stream", locals: {campaign:}))
+  end
+
+  def subscribed
+    stream_from STREAM
   end
 end

@@ -1,11 +1,15 @@
 class ApplicationController < ActionController::Base
   before_action :require_login
 
+  helper_method :current_user
+
   private
 
-  def require_login
-    redirect_to "/login", status: :see_other unless current_user
+  def current_user
+    @current_user ||= User.find_by(id: session[:user_id])
   end
 
-  def current_user = @current_user ||= User.find_by(id: session[:user_id])
+  def require_login
+    redirect_to login_path, status: :see_other unless current_user
+  end
 end

@@ -1,18 +1,20 @@
 class CampaignsController < ApplicationController
+  before_action :set_campaign, only: [:show, :destroy, :launch]
+
   def index
-    @campaigns = Campaign.order(:id)
-    @campaigns = @campaigns.where("name LIKE ?", "#{Campaign.sanitize_sql_like(params[:name])}%") if params[:name]
+    campaigns = Campaign.order(:id)
+    campaigns = campaigns.named(params[:name]) if params[:name].present?
+
     respond_to do |format|
       format.html do
         @eta = Campaign.eta
-        @campaigns = @campaigns.limit(100)
+        @campaigns = Page.new(campaigns, params[:page])
       end
-      format.json { render json: @campaigns.map { |campaign| campaign.slice(:id, :name, :status) } }
+      format.json { render json: campaigns.as_json(only: [:id, :name]) }
     end
   end
 
   def show
-    @campaign = Campaign.find(params[:id])
   end
 
   def new
@@ -21,25 +23,31 @@ class CampaignsController < ApplicationController
 
   def create
     @campaign = Campaign.new(campaign_params)
+
     if @campaign.save
-      redirect_to @campaign, status: :see_other
+      redirect_to @campaign, status: :see_other, notice: "The campaign was created."
     else
       render :new, status: :unprocessable_entity
     end
   end
 
   def destroy
-    Campaign.find(params[:id]).destroy!
-    redirect_to campaigns_path, status: :see_other
+    @campaign.destroy!
+    redirect_to campaigns_path, status: :see_other, notice: "The campaign was deleted."
   end
 
   def launch
-    campaign = Campaign.find(params[:id])
-    LaunchCampaignJob.perform_later(campaign)
-    redirect_to campaign, status: :see_other
+    LaunchCampaignJob.perform_later(@campaign) if @campaign.draft?
+    redirect_to @campaign, status: :see_other
   end
 
   private
 
-  def campaign_params = params.require(:campaign).permit(:name, :brief)
+  def set_campaign
+    @campaign = Campaign.find(params[:id])
+  end
+
+  def campaign_params
+    params.require(:campaign).permit(:name, :brief)
+  end
 end

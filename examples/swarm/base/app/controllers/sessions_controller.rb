@@ -5,23 +5,24 @@ class SessionsController < ApplicationController
   end
 
   def create
-    user = User.find_by(email: credentials[:email])
-    if user&.authenticate(credentials[:password])
+    if (user = User.authenticate_by(session_params))
       reset_session
       session[:user_id] = user.id
-      redirect_to "/agents", status: :see_other
+      redirect_to agents_path, status: :see_other
     else
-      flash.now[:alert] = "Wrong e-mail address or password"
+      flash.now[:alert] = "Wrong e-mail address or password."
       render :new, status: :unprocessable_entity
     end
   end
 
   def destroy
     reset_session
-    redirect_to "/login", status: :see_other
+    redirect_to login_path, status: :see_other
   end
 
   private
 
-  def credentials = params.require(:session).permit(:email, :password)
+  def session_params
+    params.require(:session).permit(:email, :password)
+  end
 end

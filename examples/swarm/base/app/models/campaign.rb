@@ -1,20 +1,30 @@
-# A piece of work that is divided into tasks.
+# A piece of work, divided into tasks that agents do.
 class Campaign < ApplicationRecord
+  TASKS_A_MINUTE = 10
+
   has_many :tasks, dependent: :delete_all
   has_one_attached :brief
+
   enum :status, {draft: "draft", running: "running", done: "done"}
+
   validates :name, presence: true, length: {maximum: 120}
 
-  # Minutes until each running campaign is done, by its id; kept for ten minutes.
+  scope :named, ->(prefix) { where("starts_with(campaigns.name, ?)", prefix) }
+
+  # Minutes left of each running campaign, by id; may be ten minutes old.
   def self.eta
     Rails.cache.fetch("campaigns/eta", expires_in: 10.minutes) do
-      Task.pending.joins(:campaign).merge(running).group(:campaign_id).count.transform_values { |left| (left / 10.0).ceil }
+      Task.pending.where(campaign: running).group(:campaign_id).count.transform_values { |left| left.ceildiv(TASKS_A_MINUTE) }
     end
+  end
+
+  # Gives every online agent one task.
+  def plan
+    tasks.insert_all!(Agent.online.order(:id).ids.map { |id| {agent_id: id} })
   end
 
   def progress
     counts = tasks.group(:status).count
-    total = counts.values.sum
-    total.zero? ? 0 : 100 * counts.fetch("done", 0) / total
+    counts.empty? ? 0 : 100 * counts.fetch("done", 0) / counts.values.sum
   end
 end

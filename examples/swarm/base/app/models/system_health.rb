@@ -1,35 +1,40 @@
 require "sidekiq/api"
 
-# How the parts of the system are, looked at once a minute at most: the page is asked for often.
+# What the system is made of and how each part is, looked at once a minute at most.
 class SystemHealth
-  KEY = "system_health"
-
-  def self.report = Rails.cache.fetch(KEY, expires_in: 1.minute) { new.report }
+  def self.report
+    Rails.cache.fetch("system_health", expires_in: 1.minute) { new.report }
+  end
 
   def report
-    services = {"database" => database, "redis" => redis, "sidekiq" => sidekiq, "agents" => agents}
-    well = services.values.all? { |service| service["status"] == "healthy" }
+    services = {database:, redis:, sidekiq:, agents:}
     {
-      "status" => well ? "healthy" : "unhealthy",
-      "checked_at" => Time.current.utc.iso8601(3),
-      "version" => Swarm::VERSION,
-      "services" => services
+      status: services.values.pluck(:status).all?("healthy") ? "healthy" : "unhealthy",
+      checked_at: Time.current.iso8601(3),
+      version: Swarm::VERSION,
+      services:
     }
   end
 
   private
 
-  def database = checked { ActiveRecord::Base.connection.select_value("SELECT 1") && {} }
+  def database = look { ActiveRecord::Base.connection.execute("SELECT 1") && {} }
 
-  def redis = checked { Sidekiq.redis { |connection| connection.call("PING") } && {} }
+  def redis = look { Sidekiq.redis { |connection| connection.call("PING") } && {} }
 
-  def sidekiq = checked { {"processes" => Sidekiq::ProcessSet.new(false).size} }
+  def sidekiq = look { {processes: Sidekiq::ProcessSet.new(false).size} }
 
-  def agents = checked { {"online" => Agent.online.count} }
+  def agents
+    look do
+      online = Agent.online.count
+      {status: online.positive? ? "healthy" : "unhealthy", online:}
+    end
+  end
 
-  def checked
-    {"status" => "healthy"}.merge(yield)
+  def look
+    {status: "healthy"}.merge(yield)
   rescue StandardError => error
-    {"status" => "unhealthy", "error" => error.class.name}
+    Rails.error.report(error, handled: true)
+    {status: "unhealthy", error: error.class.name}
   end
 end

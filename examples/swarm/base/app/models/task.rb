@@ -1,5 +1,6 @@
 class Task < ApplicationRecord
   belongs_to :campaign
   belongs_to :agent, optional: true
+
   enum :status, {pending: "pending", done: "done"}
 end

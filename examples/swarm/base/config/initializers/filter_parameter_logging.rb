@@ -1,1 +1,1 @@
-Rails.application.config.filter_parameters += [:password, :secret, :token]
+Rails.application.config.filter_parameters += [:passw, :secret, :token, :_key, :crypt, :salt]

@@ -1,1 +1,1 @@
-Rails.application.config.session_store :cookie_store, key: "_swarm_session", same_site: :lax
+Rails.application.config.session_store :cookie_store, key: "_swarm_session"

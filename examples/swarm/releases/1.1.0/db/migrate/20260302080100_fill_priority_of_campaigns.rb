@@ -3,7 +3,9 @@ class FillPriorityOfCampaigns < ActiveRecord::Migration[7.2]
   end
 
   def up
-    Campaign.in_batches { |campaigns| campaigns.update_all("priority = 1 + id % 3") }
+    Campaign.in_batches do |campaigns|
+      campaigns.update_all("priority = CASE status WHEN 'running' THEN 1 ELSE 2 END")
+    end
     change_column_default :campaigns, :priority, 2
     change_column_null :campaigns, :priority, false
   end
@@ -11,5 +13,6 @@ class FillPriorityOfCampaigns < ActiveRecord::Migration[7.2]
   def down
     change_column_null :campaigns, :priority, true
     change_column_default :campaigns, :priority, nil
+    Campaign.in_batches { |campaigns| campaigns.update_all(priority: nil) }
   end
 end
