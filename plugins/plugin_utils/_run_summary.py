@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run's record in words, for the one who looks at the terminal at three in the morning."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ._run_record import ALREADY, DEPLOYED, FAILED_RUN, LOOKED_AT, REFUSED, TAKEN_BACK
+
+WIDTH = 79
+GOOD, BAD, UNSURE, PLAIN = "good", "bad", "unsure", "plain"
+
+# Shorter phases are left out of the terminal; the record has them.
+_WORTH_TELLING = 0.1
+_TITLE = 34
+_VERDICT_TONES = {"hold": GOOD, "rollback": BAD, "inconclusive": UNSURE}
+
+Line = tuple[str, str]
+
+
+def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> list[Line]:
+    """The lines about one host, each with its tone; none is longer than WIDTH unless a word is."""
+    lines = [_headline(name, host, record)]
+    lines += _reasons(host)
+    lines += _verdict(host["verdict"])
+    if host["after"] is not None:
+        lines.append(_plain(f"  After going back, {host['release_running'] or 'nothing'} was judged:"))
+        lines += _verdict(host["after"])
+    lines += _wrapped("  phases  ", _phases(host))
+    calls = f"remote calls {host['remote_calls']}, Rails boots {host['rails_boots']}, {record['seconds']:.1f} s in all"
+    lines += _wrapped("  cost    ", calls)
+    for advice in _next(name, host, record):
+        lines += _wrapped("  next    ", advice)
+    return lines
+
+
+def _headline(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> Line:
+    outcome, running = host["outcome"], host["release_running"]
+    release = " ".join(filter(None, (host["application"], host["release"])))
+    runs = f", {running} runs" if running else ""
+    texts = {
+        DEPLOYED: (f"{release} DEPLOYED", GOOD),
+        ALREADY: (f"{release} already runs, nothing changed", GOOD),
+        TAKEN_BACK: (f"{release} TAKEN BACK{_way_back(host)}", BAD if record["verb"] == "deploy" else GOOD),
+        REFUSED: (f"{_verb(record, release)} REFUSED, nothing was changed", BAD),
+        FAILED_RUN: (f"{_verb(record, release)} FAILED{runs or ', what runs is not known'}", BAD),
+        LOOKED_AT: (
+            f"{_verb(record, release)} tried in check mode, nothing was changed"
+            if record["check_mode"]
+            else f"{_verb(record, release)} done{runs}",
+            GOOD,
+        ),
+    }
+    text, tone = texts[outcome]
+    if outcome == TAKEN_BACK and (host["after"] or {}).get("overall") != "hold":
+        tone = BAD
+    return _clean(f"{name}: {text}"), tone
+
+
+def _way_back(host: Mapping[str, Any]) -> str:
+    if host["release_running"] is None:
+        return ", nothing stood before it"
+    doubt = {"hold": "", "rollback": " BUT FAILS ITS CHECKS"}
+    return f", {host['release_running']} runs{doubt.get((host['after'] or {}).get('overall', ''), ', UNCHECKED')}"
+
+
+def _verb(record: Mapping[str, Any], release: str) -> str:
+    return f"{record['verb']} of {release}" if release else str(record["verb"])
+
+
+def _reasons(host: Mapping[str, Any]) -> list[Line]:
+    gates = [item for item in host["observations"] if item["probe"] == "gate" and item["ok"] is not True]
+    if host["outcome"] == REFUSED and gates:
+        lines = []
+        for item in gates:
+            lines += _wrapped(f"  {_clean(item['subject'])}: ", item["detail"], hang="    ", tone=BAD)
+        return lines
+    if host["failed"] is None:
+        return []
+    judged = (host["verdict"] or {}).get("overall") == "rollback"
+    if judged and host["outcome"] == TAKEN_BACK:
+        return [] if host["lost"] is False else [("  the host was lost on the way", BAD)]
+    return _wrapped("  ", f"{host['failed']['task']}: {host['failed']['msg']}", hang="    ", tone=BAD)
+
+
+def _verdict(verdict: Mapping[str, Any] | None) -> Iterator[Line]:
+    for item in (verdict or {}).get("criteria", ()):
+        mode = "" if item.get("mode") == "enforce" else f" ({item.get('mode')})"
+        word = str(item.get("verdict"))
+        shown = word.upper() if word == "rollback" else word
+        title = _shortened(str(item.get("title")), _TITLE)
+        head = f"  {item.get('id')!s:<3} {title:<{_TITLE}} {shown + mode:<12} "
+        tone = _VERDICT_TONES.get(word, PLAIN)
+        if word == "hold":
+            yield (head + _shortened(str(item.get("reason")), WIDTH - len(head))).rstrip(), tone
+        else:
+            yield head.rstrip(), tone
+            yield _shortened(f"      {_deciding(item)}", WIDTH), tone
+
+
+def _deciding(item: Mapping[str, Any]) -> str:
+    observations = item.get("observations") or ()
+    if not observations:
+        return _clean(item.get("reason"))
+    last = observations[-1]
+    value = last.get("value")
+    figure = f"{value:.1f} {last.get('unit')}, " if item.get("threshold") is not None and value is not None else ""
+    return _clean(f"{last.get('subject')}: {figure}{last.get('detail')}")
+
+
+def _phases(host: Mapping[str, Any]) -> str:
+    told = [item for item in host["phases"] if item["seconds"] >= _WORTH_TELLING or not item["ok"]]
+    return ", ".join(f"{item['name']} {item['seconds']:.1f} s{'' if item['ok'] else ' FAILED'}" for item in told)
+
+
+def _next(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    outcome, advice = host["outcome"], []
+    if host["logs"]:
+        advice.append(f"the logs of the attempt: {host['logs']}")
+    if outcome == REFUSED:
+        advice.append("mend the above and run again")
+    elif outcome == TAKEN_BACK and (host["after"] or {}).get("overall") == "rollback":
+        advice.append("the release before does not hold either: look at the host now")
+    elif outcome == TAKEN_BACK and record["verb"] == "deploy":
+        advice.append("mend the release and deploy it under a new version")
+    elif outcome == FAILED_RUN:
+        lost = "bring the host back, then " if host["lost"] else ""
+        advice.append(f"{lost}ansible-playbook playbooks/status.yml -l {name} says where it stands")
+    elif outcome == DEPLOYED:
+        advice.append(f"to go back: ansible-playbook rollback.yml -l {name}")
+    return advice
+
+
+def _plain(text: str) -> Line:
+    return _clean(text), PLAIN
+
+
+def _wrapped(head: str, text: object, hang: str | None = None, tone: str = PLAIN) -> list[Line]:
+    cleaned = _clean(text)
+    if not cleaned:
+        return []
+    later = " " * len(head) if hang is None else hang
+    found = textwrap.wrap(
+        cleaned, WIDTH, initial_indent=head, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    )
+    return [(line, tone) for line in found]
+
+
+def _shortened(text: str, width: int) -> str:
+    cleaned = _clean(text)
+    return cleaned if len(cleaned) <= width else f"{cleaned[: max(width - 4, 0)].rstrip()} ..."
+
+
+def _clean(text: object) -> str:
+    """One line that cannot move the cursor; the indent is kept."""
+    raw = str(text)
+    indent = " " * (len(raw) - len(raw.lstrip(" ")))
+    return indent + " ".join("".join(char if char.isprintable() else " " for char in raw).split())

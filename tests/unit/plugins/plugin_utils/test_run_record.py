@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.release.plugins.plugin_utils._run_record import (
+    FAILED,
+    HIDDEN,
+    SKIPPED,
+    UNREACHABLE,
+    bounded,
+    phase_of,
+    write,
+)
+
+from tests.unit.plugins.plugin_utils.run_story import RUN, Story, bad_deploy, good_deploy, refused, seen
+
+
+@pytest.mark.parametrize(
+    "role,path,expected",
+    [
+        ("slipway.release.backup", "/roles/backup/tasks/main.yml:3", "backup"),
+        ("slipway.release.preflight", "/roles/preflight/tasks/gates.yml:3", "preflight"),
+        ("slipway.release.deploy", "/roles/deploy/tasks/stage.yml:2", "stage"),
+        ("deploy", "/roles/deploy/tasks/switch.yml:2", "switch"),
+        ("deploy", None, "deploy"),
+        (None, "/playbooks/deploy.yml:4", None),
+    ],
+)
+def test_a_phase_is_a_role_or_an_entry_point_of_the_deploy(role: str | None, path: str | None, expected: str) -> None:
+    assert phase_of(role, path) == expected
+
+
+def test_a_release_that_stands() -> None:
+    record = good_deploy().record()
+    host = record["hosts"]["site1"]
+    assert (record["format"], record["verb"], record["run"], record["check_mode"]) == (1, "deploy", RUN, False)
+    assert (host["outcome"], host["release"], host["release_running"]) == ("deployed", "1.2.0", "1.2.0")
+    assert (host["application"], host["failed"], host["lost"], host["after"]) == ("swarm", None, False, None)
+    assert (host["remote_calls"], host["rails_boots"], host["changed"]) == (6, 1, 4)
+    assert [item["subject"] for item in host["observations"]] == ["migrate"]
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_later_look_settles_what_was_inconclusive() -> None:
+    assert good_deploy().host()["verdict"]["overall"] == "hold"
+
+
+def test_a_release_that_is_taken_back_keeps_the_verdict_that_took_it_back() -> None:
+    host = bad_deploy().host()
+    assert (host["outcome"], host["release_running"]) == ("taken back", "1.1.0")
+    assert (host["verdict"]["overall"], host["after"]["overall"]) == ("rollback", "hold")
+    assert host["failed"]["msg"].startswith("R2 Critical functionality broken")
+    assert host["logs"] == "/var/lib/slipway/swarm/logs/7"
+
+
+def test_a_rollback_is_not_forgotten_when_a_later_look_is_well() -> None:
+    assert Story().opened().judged("rollback").judged("hold").host()["verdict"]["overall"] == "rollback"
+
+
+def test_what_the_play_says_in_words_is_no_observation_of_its_own() -> None:
+    assert [item["subject"] for item in bad_deploy().host()["observations"]] == ["create a test campaign"]
+    assert [item["probe"] for item in refused().host()["observations"]] == ["gate"] * 3
+
+
+def test_a_refusal() -> None:
+    record = refused().record()
+    host = record["hosts"]["site1"]
+    assert (record["run"], record["verb"]) == (None, "deploy")
+    assert (host["outcome"], host["release"], host["release_running"]) == ("refused", "1.2.0", None)
+
+
+def test_a_host_that_is_lost_before_anything_began_is_refused() -> None:
+    host = Story().ours("preflight", {"lost_host": True, "msg": "site1 cannot be reached"}).fails("no").host()
+    assert (host["outcome"], host["lost"]) == ("refused", True)
+
+
+def test_an_unreachable_host_is_lost_and_its_failure_an_observation() -> None:
+    host = Story().opened().task("ansible.builtin.command", {"msg": "timed out"}, status=UNREACHABLE, task="Ask").host()
+    assert (host["outcome"], host["lost"], host["failed"]) == ("failed", True, {"task": "Ask", "msg": "timed out"})
+    found = host["observations"][-1]
+    assert (found["probe"], found["subject"], found["ok"], found["detail"]) == ("task", "Ask", False, "timed out")
+
+
+def test_a_role_that_refuses_its_arguments_is_a_refusal() -> None:
+    story = Story().task("ansible.builtin.validate_argument_spec", {"msg": "no"}, status=FAILED, phase="preflight")
+    assert story.host()["outcome"] == "refused"
+
+
+def test_a_task_before_preflight_that_fails_is_no_refusal() -> None:
+    assert Story().task("a.b.c", {"msg": "no"}, status=FAILED, phase=None).host()["outcome"] == "failed"
+
+
+def test_an_adoption_that_fails_is_no_refusal() -> None:
+    broken = seen("gate", "adopt: record what runs", "no space left", ok=False)
+    host = Story().ours("preflight", {"observations": [broken], "msg": "adopt"}).fails("adopt").host()
+    assert host["outcome"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "story,outcome,running",
+    [
+        (Story().ours("preflight", {"run": {**RUN, "token": 0}, "already": True}), "already runs", "1.1.0"),
+        (Story(check_mode=True).opened(token=0).ours("switch"), "looked at", "1.1.0"),
+        (Story().opened(verb="backup").ours("conclude", {"current": "1.1.0"}), "looked at", "1.1.0"),
+        (Story().opened().ours("stage"), "failed", "1.1.0"),
+        (Story().opened().ours("switch", {"msg": "no"}, status=FAILED), "failed", None),
+        (
+            Story().opened().ours("rollback", {"msg": "no"}, status=FAILED).ours("conclude", {"current": "1.1.0"}),
+            "failed",
+            None,
+        ),
+        (
+            Story().ours("rollback", {"taken_back": "1.0.0", "standing": None, "msg": ""}, status=FAILED),
+            "taken back",
+            None,
+        ),
+        (Story(playbook="playbooks/status.yml").ours("status", {"status": {"current": "1.1.0"}}), "looked at", "1.1.0"),
+        (Story(playbook="playbooks/status.yml").ours("status", {"msg": "no"}, status=FAILED), "failed", None),
+        (Story().opened().ours("stage", {"msg": "no"}, status=FAILED), "failed", "1.1.0"),
+    ],
+)
+def test_what_becomes_of_a_run(story: Story, outcome: str, running: str | None) -> None:
+    host = story.host()
+    assert (host["outcome"], host["release_running"]) == (outcome, running)
+
+
+def test_phases_are_timed_and_a_phase_that_comes_again_is_told_again() -> None:
+    story = Story().opened().ours("probe", phase="cache_warm").ours("probe", phase="smoke_test")
+    story.task("ansible.builtin.set_fact", phase="smoke_test").ours(
+        "probe", {"msg": "no"}, status=FAILED, phase="verdict"
+    )
+    story.ours("probe", phase="smoke_test")
+    phases = story.host()["phases"]
+    assert [(item["name"], item["ok"]) for item in phases] == [
+        ("preflight", True),
+        ("cache_warm", True),
+        ("smoke_test", True),
+        ("verdict", False),
+        ("smoke_test", True),
+    ]
+    assert all(item["seconds"] > 0 for item in phases)
+    assert phases[2]["seconds"] > phases[1]["seconds"]
+
+
+@pytest.mark.parametrize(
+    "changes,calls",
+    [
+        ({"action": "ansible.builtin.command"}, 1),
+        ({"action": "command", "result": {"attempts": 3}}, 3),
+        ({"action": "community.general.debug"}, 1),
+        ({"action": "ansible.builtin.command", "looped": True, "result": {"results": [{}, {"skipped": True}, {}]}}, 2),
+        ({"action": "ansible.builtin.command", "hidden": True, "result": {"censored": "no_log"}}, 1),
+        ({"action": "ansible.builtin.command", "delegated": True}, 0),
+        ({"action": "ansible.builtin.command", "status": SKIPPED}, 0),
+        ({"action": "ansible.builtin.set_fact"}, 0),
+        ({"action": "debug"}, 0),
+        ({"action": "ansible.legacy.include_tasks"}, 0),
+        ({"action": "slipway.release.rollback_criteria"}, 0),
+        ({"action": "slipway.release.probe"}, 1),
+    ],
+)
+def test_remote_calls_are_counted(changes: dict[str, Any], calls: int) -> None:
+    assert Story().opened().task(**changes).host()["remote_calls"] == 1 + calls
+
+
+def test_a_hidden_result_is_not_looked_at() -> None:
+    result = {"msg": "canary", "observations": [seen("page", "canary", "canary")], "rails_boots": 1}
+    text = json.dumps(Story().ours("probe", result, hidden=True, status=FAILED).record())
+    assert "canary" not in text
+    assert HIDDEN in text
+
+
+def test_a_censored_item_of_a_loop_is_not_looked_at() -> None:
+    items = [{"censored": "no_log", "msg": "canary"}, {"exception": "", "msg": "seen"}]
+    host = Story().task("a.b.c", {"results": items}, looped=True, status=FAILED).host()
+    assert host["failed"]["msg"] == "seen"
+
+
+def test_of_a_profile_only_its_name_is_recorded() -> None:
+    assert "canary" not in json.dumps(bad_deploy().record())
+
+
+def test_an_ignored_failure_is_an_observation_and_no_failure_of_the_host() -> None:
+    host = Story().opened(verb="backup").task("a.b.c", {"msg": "no"}, status=FAILED, ignored=True).host()
+    assert (host["outcome"], host["failed"], host["phases"][-1]["ok"]) == ("looked at", None, True)
+    assert host["observations"][-1]["detail"] == "no"
+
+
+def test_a_failure_that_brings_its_observations_gets_none_invented() -> None:
+    broken = seen("migration", "migrate", "raised", ok=False)
+    assert Story().ours("migrate", {"msg": "no", "observations": [broken]}, status=FAILED).host()["observations"] == [
+        broken
+    ]
+
+
+def test_a_failure_that_was_rescued_leaves_no_failure() -> None:
+    story = Story().opened(verb="backup").task("a.b.c", {"msg": "no"}, status=FAILED)
+    story.failed.clear()
+    assert story.host()["failed"] is None
+
+
+@pytest.mark.parametrize("strange", [None, 3, "text", ["text"], [None], {"a": 1}])
+def test_strange_results_are_survived(strange: object) -> None:
+    story = Story()
+    for module in ("preflight", "probe", "rollback_criteria", "rollback", "conclude", "status"):
+        keys = (
+            "run",
+            "observations",
+            "verdict",
+            "failures",
+            "status",
+            "rails_boots",
+            "attempts",
+            "standing",
+            "current",
+        )
+        story.ours(module, dict.fromkeys(keys, strange), arguments={"application": strange, "verb": strange})
+        story.ours(module, {"results": strange}, looped=True, status=FAILED)
+    json.dumps(story.record(), allow_nan=False)
+
+
+def test_values_are_bounded() -> None:
+    deep: list[Any] = []
+    for _ in range(50):
+        deep = [deep]
+    value = bounded(
+        {"text": "x" * 5000, "list": list(range(5000)), "nan": float("nan"), "path": Path("/a"), "deep": deep}
+    )
+    assert len(value["text"]) == 2000
+    assert len(value["list"]) == 1000
+    assert (value["nan"], value["path"]) == (None, "/a")
+
+
+def test_only_a_run_with_our_tasks_is_ours() -> None:
+    story = Story().task("ansible.builtin.command")
+    assert not story.collector.ours
+    assert story.ours("status").collector.ours
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_record_is_private_and_whole_and_the_latest_is_named(tmp_path: Path) -> None:
+    directory = tmp_path / "build" / "records"
+    record = good_deploy().record()
+    first, second = write(record, directory), write({**record, "verb": "../x y"}, directory)
+    assert first.name == "20261123T080000Z-deploy.json"
+    assert second.name == "20261123T080000Z-_x_y.json"
+    assert (mode_of(directory), mode_of(first)) == (0o700, 0o600)
+    assert json.loads(first.read_text()) == record
+    latest = directory / "latest.json"
+    assert latest.readlink() == Path(second.name)
+    assert {path.name for path in directory.iterdir()} == {first.name, second.name, "latest.json"}
+
+
+def test_no_record_is_overwritten(tmp_path: Path) -> None:
+    record = good_deploy().record()
+    assert [write(record, tmp_path).name for _ in range(3)] == [
+        "20261123T080000Z-deploy.json",
+        "20261123T080000Z-deploy-2.json",
+        "20261123T080000Z-deploy-3.json",
+    ]
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write({**good_deploy().record(), "seconds": float("nan")}, tmp_path)
+    assert list(tmp_path.iterdir()) == []

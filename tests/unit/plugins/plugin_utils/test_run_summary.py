@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.release.plugins.plugin_utils._run_record import FAILED
+from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import BAD, GOOD, WIDTH, summary
+
+from tests.unit.plugins.plugin_utils.run_story import RUN, Story, bad_deploy, good_deploy, refused, seen, verdict
+
+already = {"run": {**RUN, "token": 0}, "already": True}
+back = {"taken_back": "1.2.0", "standing": "1.1.0"}
+
+
+def block(story: Story) -> list[tuple[str, str]]:
+    record = story.record()
+    return summary("site1", record["hosts"]["site1"], record)
+
+
+def text(story: Story) -> str:
+    return "\n".join(line for line, _ in block(story))
+
+
+@pytest.mark.parametrize(
+    "story,headline,tone",
+    [
+        (good_deploy(), "site1: swarm 1.2.0 DEPLOYED", GOOD),
+        (bad_deploy(), "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs", BAD),
+        (refused(), "site1: deploy of swarm 1.2.0 REFUSED, nothing was changed", BAD),
+        (Story().ours("preflight", already), "site1: swarm 1.2.0 already runs, nothing changed", GOOD),
+        (
+            Story().opened().ours("rollback", back).fails("no"),
+            "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs, UNCHECKED",
+            BAD,
+        ),
+        (
+            Story().opened().ours("rollback", back).judged("rollback").fails("no"),
+            "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs BUT FAILS ITS CHECKS",
+            BAD,
+        ),
+        (
+            Story().opened().ours("rollback", {**back, "standing": None}).fails("no"),
+            "site1: swarm 1.2.0 TAKEN BACK, nothing stood before it",
+            BAD,
+        ),
+        (
+            Story().opened(verb="rollback", release=None).ours("rollback", back).judged("hold"),
+            "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs",
+            GOOD,
+        ),
+        (
+            Story().opened().ours("switch", {"msg": "no"}, status=FAILED),
+            "site1: deploy of swarm 1.2.0 FAILED, what runs is not known",
+            BAD,
+        ),
+        (
+            Story(check_mode=True).opened(token=0),
+            "site1: deploy of swarm 1.2.0 tried in check mode, nothing was changed",
+            GOOD,
+        ),
+        (
+            Story(playbook="playbooks/status.yml").ours(
+                "status", {"status": {"current": "1.1.0"}}, arguments={"application": {"name": "swarm"}}
+            ),
+            "site1: status of swarm done, 1.1.0 runs",
+            GOOD,
+        ),
+    ],
+)
+def test_the_first_line_says_what_happened(story: Story, headline: str, tone: str) -> None:
+    assert block(story)[0] == (headline, tone)
+
+
+def test_a_release_taken_back_is_told_whole() -> None:
+    assert text(bad_deploy()).splitlines() == [
+        "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs",
+        "  R1  Database migrations fail           hold         seen well: migration",
+        "  R2  Critical functionality broken      ROLLBACK",
+        "      create a test campaign: POST /campaigns answered 500, expected 302 or 303",
+        "  After going back, 1.1.0 was judged:",
+        "  R1  Database migrations fail           hold         seen well: migration",
+        "  R2  Critical functionality broken      hold         seen well: page, service",
+        "  phases  preflight 0.5 s, stage 0.5 s, switch 0.5 s, smoke_test 0.5 s, verdict",
+        "          1.5 s FAILED, rollback 0.5 s, verdict 0.5 s, conclude 0.5 s, verdict",
+        "          0.5 s FAILED",
+        "  cost    remote calls 6, Rails boots 1, 11.0 s in all",
+        "  next    the logs of the attempt: /var/lib/slipway/swarm/logs/7",
+        "  next    mend the release and deploy it under a new version",
+    ]
+
+
+def test_a_refusal_names_every_gate_that_does_not_hold_and_no_other() -> None:
+    assert text(refused()).splitlines()[1:4] == [
+        "  disk: 12 GB needed, 3 GB free on /var/lib/docker: free some, or 'docker image",
+        "    prune'",
+        "  secrets: SECRET_KEY_BASE is missing in /opt/swarm/.env: add it",
+    ]
+    assert text(refused()).splitlines()[-1] == "  next    mend the above and run again"
+
+
+def test_a_failure_that_no_criterion_explains_is_told_with_its_reason() -> None:
+    story = Story().opened().ours("stage", {"msg": "the build\n failed"}, status=FAILED, task="Build")
+    assert "  Build: the build failed" in text(story)
+
+
+def test_a_criterion_with_a_figure_shows_it() -> None:
+    slow = seen("page", "/campaigns", "200", value=8.04, unit="s")
+    found = text(Story().opened().judged("rollback", threshold=5, observations=[slow]))
+    assert "      /campaigns: 8.0 s, 200" in found
+
+
+def test_missing_evidence_shows_the_reason() -> None:
+    story = Story().opened().judged("rollback", observations=[], reason="no evidence of page at the deadline")
+    assert "      no evidence of page at the deadline" in text(story)
+
+
+def test_a_criterion_that_decides_nothing_says_so() -> None:
+    assert "ROLLBACK (shadow)" in text(Story().opened().judged("rollback", mode="shadow"))
+
+
+def test_no_line_is_too_long_nor_moves_the_cursor() -> None:
+    nasty = "\x1b[2J word " * 60
+    bad = seen("flow", nasty, nasty, ok=False)
+    story = Story().opened().judged("rollback", title=nasty, reason=nasty, observations=[bad])
+    story.ours("stage", {"msg": nasty}, status=FAILED, task=nasty)
+    lines = [line for line, _ in block(story)]
+    assert max(map(len, lines)) <= WIDTH
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("broken", [{}, {"criteria": [{}]}, {"overall": None, "criteria": [{"observations": [{}]}]}])
+def test_a_verdict_of_another_shape_is_survived(broken: dict[str, Any]) -> None:
+    story = Story().opened().ours("rollback_criteria", {"verdict": broken})
+    assert block(story)
+    assert verdict("hold") != broken
