@@ -71,7 +71,11 @@ class State:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one criterion says, with what a person needs to argue with it."""
+    """What one criterion says, with what a person needs to argue with it.
+
+    :param count: the longest run of breaches of one subject.
+    :param missing: the required kinds of evidence that were not seen.
+    """
 
     id: str
     title: str
@@ -80,6 +84,7 @@ class Finding:
     reason: str
     count: int
     looks: int
+    missing: tuple[str, ...]
     threshold: float | None
     observations: tuple[Mapping[str, Any], ...]
 
@@ -167,15 +172,20 @@ def judge(
                 breaches.pop(key, None)
     after = State(breaches, frozenset(seen))
     findings = tuple(_finding(criterion, after, deadline=deadline) for criterion in criteria)
-    enforced = [finding.verdict for finding in findings if finding.mode == "enforce"]
-    overall = next((verdict for verdict in (ROLLBACK, INCONCLUSIVE) if verdict in enforced), HOLD)
-    return after, Verdict(overall, findings)
+    return after, Verdict(_overall([finding for finding in findings if finding.mode == "enforce"]), findings)
+
+
+def _overall(enforced: Sequence[Finding]) -> str:
+    """Sum up; what nobody asked to see leaves nothing open."""
+    if any(finding.verdict == ROLLBACK for finding in enforced):
+        return ROLLBACK
+    return INCONCLUSIVE if any(finding.count or finding.missing for finding in enforced) else HOLD
 
 
 def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
     mine = [items for key, items in state.breaches.items() if key.startswith(f"{criterion.id} ")]
     worst: Sequence[Mapping[str, Any]] = max(mine, key=len, default=())
-    missing = [probe for probe in criterion.required if probe not in state.seen]
+    missing = tuple(probe for probe in criterion.required if probe not in state.seen)
     if len(worst) >= criterion.looks:
         confirmed = [items[-1] for items in mine if len(items) >= criterion.looks]
         verdict, reason = ROLLBACK, "; ".join(_words(criterion, item) for item in confirmed)
@@ -196,6 +206,7 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
         reason,
         len(worst),
         criterion.looks,
+        missing,
         criterion.over,
         tuple(item for items in mine for item in items),
     )

@@ -291,6 +291,8 @@ class Gates:
 
     def drift(self) -> str:
         """What runs is what the ledger says."""
+        if self._state.candidate is not None:
+            return "not looked at: a release was left half done"
         if self._state.current is None:
             return "to be adopted" if not self._first_install else "nothing is installed yet"
         wrong = self.site.runs(self.site.ledger.known_release(self._state.current))
