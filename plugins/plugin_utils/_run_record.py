@@ -134,8 +134,11 @@ def phase_of(role: str | None, path: str | None) -> str | None:
     if role is None:
         return None
     name = role.rpartition(".")[2]
-    stem = PurePosixPath((path or "").rpartition(":")[0]).stem
-    return stem if name == "deploy" and stem else name
+    if name != "deploy":
+        return name
+    file = PurePosixPath((path or "").rpartition(":")[0])
+    # checking a role's arguments has the path of the play, and is none of the phases
+    return file.stem if file.parent.name == "tasks" else None
 
 
 def bounded(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - whatever JSON can hold

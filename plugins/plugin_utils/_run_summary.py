@@ -14,7 +14,7 @@ GOOD, BAD, UNSURE, PLAIN = "good", "bad", "unsure", "plain"
 
 # Shorter phases are left out of the terminal; the record has them.
 _WORTH_TELLING = 0.1
-_TITLE = 34
+_TITLE = 29
 _VERDICT_TONES = {"hold": GOOD, "rollback": BAD, "inconclusive": UNSURE}
 
 Line = tuple[str, str]
@@ -28,7 +28,7 @@ def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> li
     if host["after"] is not None:
         lines.append(_plain(f"  After going back, {host['release_running'] or 'nothing'} was judged:"))
         lines += _verdict(host["after"])
-    lines += _wrapped("  phases  ", _phases(host))
+    lines += _phases(host)
     calls = f"remote calls {host['remote_calls']}, Rails boots {host['rails_boots']}, {record['seconds']:.1f} s in all"
     lines += _wrapped("  cost    ", calls)
     for advice in _next(name, host, record):
@@ -54,7 +54,7 @@ def _headline(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> 
         ),
     }
     text, tone = texts[outcome]
-    if outcome == TAKEN_BACK and (host["after"] or {}).get("overall") != "hold":
+    if outcome == TAKEN_BACK and (host["after"] is None or _holds_no_more(host)):
         tone = BAD
     return _clean(f"{name}: {text}"), tone
 
@@ -62,8 +62,14 @@ def _headline(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> 
 def _way_back(host: Mapping[str, Any]) -> str:
     if host["release_running"] is None:
         return ", nothing stood before it"
-    doubt = {"hold": "", "rollback": " BUT FAILS ITS CHECKS"}
-    return f", {host['release_running']} runs{doubt.get((host['after'] or {}).get('overall', ''), ', UNCHECKED')}"
+    if host["after"] is None:
+        return f", {host['release_running']} runs, UNCHECKED"
+    doubt = " BUT FAILS ITS CHECKS" if _holds_no_more(host) else ""
+    return f", {host['release_running']} runs{doubt}"
+
+
+def _holds_no_more(host: Mapping[str, Any]) -> bool:
+    return bool((host["after"] or {}).get("overall") == "rollback")
 
 
 def _verb(record: Mapping[str, Any], release: str) -> str:
@@ -91,7 +97,7 @@ def _verdict(verdict: Mapping[str, Any] | None) -> Iterator[Line]:
         word = str(item.get("verdict"))
         shown = word.upper() if word == "rollback" else word
         title = _shortened(str(item.get("title")), _TITLE)
-        head = f"  {item.get('id')!s:<3} {title:<{_TITLE}} {shown + mode:<12} "
+        head = f"  {item.get('id')!s:<3} {title:<{_TITLE}} {shown + mode}  "
         tone = _VERDICT_TONES.get(word, PLAIN)
         if word == "hold":
             yield (head + _shortened(str(item.get("reason")), WIDTH - len(head))).rstrip(), tone
@@ -110,9 +116,15 @@ def _deciding(item: Mapping[str, Any]) -> str:
     return _clean(f"{last.get('subject')}: {figure}{last.get('detail')}")
 
 
-def _phases(host: Mapping[str, Any]) -> str:
+def _phases(host: Mapping[str, Any]) -> list[Line]:
     told = [item for item in host["phases"] if item["seconds"] >= _WORTH_TELLING or not item["ok"]]
-    return ", ".join(f"{item['name']} {item['seconds']:.1f} s{'' if item['ok'] else ' FAILED'}" for item in told)
+    # a phase and its time stay on one line
+    words = [
+        f"{_clean(item['name'])} {item['seconds']:.1f}s{'' if item['ok'] else ' FAILED'}".replace(" ", "\0")
+        for item in told
+    ]
+    lines = textwrap.wrap(", ".join(words), WIDTH, initial_indent="  phases  ", subsequent_indent=" " * 10)
+    return [(line.replace("\0", " "), PLAIN) for line in lines]
 
 
 def _next(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
@@ -121,7 +133,7 @@ def _next(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> list
         advice.append(f"the logs of the attempt: {host['logs']}")
     if outcome == REFUSED:
         advice.append("mend the above and run again")
-    elif outcome == TAKEN_BACK and (host["after"] or {}).get("overall") == "rollback":
+    elif outcome == TAKEN_BACK and _holds_no_more(host):
         advice.append("the release before does not hold either: look at the host now")
     elif outcome == TAKEN_BACK and record["verb"] == "deploy":
         advice.append("mend the release and deploy it under a new version")

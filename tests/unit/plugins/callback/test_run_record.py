@@ -105,7 +105,7 @@ def test_a_run_is_recorded_told_and_keeps_its_secrets(tmp_path: Path) -> None:
     assert f"record: {latest.resolve()}" in printed
     block = printed.partition("PLAY RECAP")[2]
     assert CANARY not in block
-    assert "R3  A page takes over 5 seconds        ROLLBACK\n      /campaigns: 8.0 s, 200" in block
+    assert "R3  A page takes over 5 seconds   ROLLBACK\n      /campaigns: 8.0 s, 200" in block
 
 
 def test_a_record_that_cannot_be_written_is_one_warning_beside_another_stdout_callback(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from ansible_collections.slipway.release.plugins.plugin_utils._run_record import (
     FAILED,
     HIDDEN,
+    OK,
     SKIPPED,
     UNREACHABLE,
+    Ended,
     bounded,
     phase_of,
     write,
@@ -26,11 +28,14 @@ from tests.unit.plugins.plugin_utils.run_story import RUN, Story, bad_deploy, go
         ("slipway.release.preflight", "/roles/preflight/tasks/gates.yml:3", "preflight"),
         ("slipway.release.deploy", "/roles/deploy/tasks/stage.yml:2", "stage"),
         ("deploy", "/roles/deploy/tasks/switch.yml:2", "switch"),
-        ("deploy", None, "deploy"),
+        ("slipway.release.deploy", "/playbooks/deploy.yml:1", None),
+        ("deploy", None, None),
         (None, "/playbooks/deploy.yml:4", None),
     ],
 )
-def test_a_phase_is_a_role_or_an_entry_point_of_the_deploy(role: str | None, path: str | None, expected: str) -> None:
+def test_a_phase_is_a_role_or_an_entry_point_of_the_deploy(
+    role: str | None, path: str | None, expected: str | None
+) -> None:
     assert phase_of(role, path) == expected
 
 
@@ -64,6 +69,11 @@ def test_a_rollback_is_not_forgotten_when_a_later_look_is_well() -> None:
 def test_what_the_play_says_in_words_is_no_observation_of_its_own() -> None:
     assert [item["subject"] for item in bad_deploy().host()["observations"]] == ["create a test campaign"]
     assert [item["probe"] for item in refused().host()["observations"]] == ["gate"] * 3
+
+
+def test_a_failure_that_the_play_repeats_is_one_observation() -> None:
+    story = Story().opened().ours("stage", {"msg": "the build failed"}, status=FAILED).fails("1.2.0 was not staged")
+    assert [item["detail"] for item in story.host()["observations"]] == ["the build failed"]
 
 
 def test_a_refusal() -> None:
@@ -175,7 +185,7 @@ def test_a_hidden_result_is_not_looked_at() -> None:
 
 
 def test_a_censored_item_of_a_loop_is_not_looked_at() -> None:
-    items = [{"censored": "no_log", "msg": "canary"}, {"exception": "", "msg": "seen"}]
+    items = [{"censored": "no_log", "exception": "", "msg": "canary"}, {"exception": "", "msg": "seen"}]
     host = Story().task("a.b.c", {"results": items}, looped=True, status=FAILED).host()
     assert host["failed"]["msg"] == "seen"
 
@@ -239,6 +249,12 @@ def test_only_a_run_with_our_tasks_is_ours() -> None:
     story = Story().task("ansible.builtin.command")
     assert not story.collector.ours
     assert story.ours("status").collector.ours
+
+
+def test_a_task_of_our_roles_makes_a_run_ours() -> None:
+    collector = Story().collector
+    collector.end(Ended("site1", "Check", "ansible.builtin.validate_argument_spec", "preflight", OK), of_our_role=True)
+    assert collector.ours
 
 
 def mode_of(path: Path) -> int:
