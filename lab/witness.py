@@ -1,4 +1,4 @@
-"""What a host looks like from outside: which release runs, its schema, every row and every file, and what was left over.
+"""What a host looks like from outside: the release that runs, its schema, every row, every file, what was left over.
 
 It shares no code with the engine, so that the engine cannot vouch for itself.
 """
@@ -9,19 +9,28 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# One script, so that all is seen at one moment. The format of `container` is what _container reads.
 LOOK = r"""
 cd /opt/swarm
-echo "commit $(git -c safe.directory=/opt/swarm rev-parse HEAD)"
-echo "dirty $(git -c safe.directory=/opt/swarm status --porcelain --untracked-files=no | wc -l)"
+git() { command git -c safe.directory=/opt/swarm "$@"; }
+of() { docker ps --no-trunc --filter label=com.docker.compose.project=swarm "$@"; }
+label() { printf '{{json (index .Config.Labels "com.docker.compose.%s")}}' "$1"; }
+format="container {{json .Name}} {{json .Image}} {{json .State.StartedAt}} $(label service) $(label oneoff)"
+format="$format {{json .State.Running}} {{json .Config.Env}}"
+database() { docker exec --interactive "$(of --quiet --filter label=com.docker.compose.service=postgres)" "$@"; }
+
+echo "commit $(git rev-parse HEAD)"
+echo "dirty $(git status --porcelain --untracked-files=no | wc -l)"
 echo "env $(sha256sum <.env | cut -c1-64)"
-docker ps --all --no-trunc --filter label=com.docker.compose.project=swarm --format '{{.ID}}' \
-    | xargs --no-run-if-empty docker inspect --format 'container {{json .Name}} {{json .Image}} {{json .State.StartedAt}} {{json (index .Config.Labels "com.docker.compose.service")}} {{json (index .Config.Labels "com.docker.compose.oneoff")}} {{json .State.Running}} {{json .Config.Env}}'
-find storage -type f -printf '%P\n' 2>/dev/null | sort | while read -r file; do echo "file $(sha256sum <"storage/$file" | cut -c1-64) $file"; done
-database() { docker exec --interactive "$(docker ps --quiet --filter label=com.docker.compose.project=swarm --filter label=com.docker.compose.service=postgres)" "$@"; }
-database pg_dump --schema-only --username swarm_owner swarm_production | grep -vE '^(--|SET |SELECT pg_catalog|\\(un)?restrict|$)' | sha256sum | sed 's/^/schema /'
-database psql --no-psqlrc --quiet --no-align --tuples-only --field-separator ' ' --username swarm_owner swarm_production <<'SQL'
-SELECT format('SELECT ''rows'', %L, count(*), md5(coalesce(string_agg(md5(t::text), '''' ORDER BY md5(t::text)), '''')) FROM %I.%I t',
-              tablename, schemaname, tablename)
+of --all --quiet | xargs --no-run-if-empty docker inspect --format "$format"
+find storage -type f -printf '%P\n' | sort | while read -r file; do
+  echo "file $(sha256sum <"storage/$file" | cut -c1-64) $file"
+done
+database pg_dump --schema-only --username swarm_owner swarm_production |
+  grep -vE '^(--|SET |SELECT pg_catalog|\\(un)?restrict|$)' | sha256sum | sed 's/^/schema /'
+database psql -X --quiet --no-align --tuples-only --field-separator ' ' --username swarm_owner swarm_production <<'SQL'
+SELECT format('SELECT ''rows'', %L, count(*), md5(coalesce(string_agg(md5(t::text),  ORDER BY md5(t::text)), ))'
+              ' FROM %I.%I t', tablename, schemaname, tablename)
 FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename \gexec
 SQL
 """

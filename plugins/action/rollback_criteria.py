@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the verdict and the judge's state; fail with the reasons when it is to go back."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(
+        _, given = self.validate_argument_spec(  # type: ignore[no-untyped-call]  # ansible-core is published without types
             {
                 "criteria": {"type": "list", "elements": "dict", "required": True},
                 "observations": {"type": "list", "elements": "dict", "required": True},

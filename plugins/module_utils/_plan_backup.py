@@ -50,7 +50,8 @@ def take_backup(site: Site, backup: str, reason: str) -> dict[str, Any]:
     final = site.backups / backup
     partial = site.backups / ".partial" / backup
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "database").mkdir(mode=0o700, parents=True)
+    for directory in (site.backups, partial.parent, partial, partial / "database"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     tables = database.tables()
     files = database.dump(partial / "database")
     manifest = {

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import testinfra
+from testinfra.host import Host
 
 from lab import witness
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = "site1"
+SITE = "site1"
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def host() -> Any:
-    return testinfra.get_host(f"docker://slipway-lab-{HOST}")
+def host() -> Host:
+    return testinfra.get_host(f"docker://slipway-lab-{SITE}")
 
 
 @pytest.fixture(scope="session")
-def sh(host: Any) -> Callable[[str], str]:
+def sh(host: Host) -> Callable[[str], str]:
     def run(script: str) -> str:
         done = host.run("bash -ec %s", script)
         assert done.rc == 0, f"{script}\n{done.stderr}"
@@ -53,6 +54,14 @@ def sh(host: Any) -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def look(sh: Callable[[str], str]) -> Callable[[], witness.Witness]:
     return lambda: witness.look(sh)
+
+
+@pytest.fixture(scope="session")
+def query(sh: Callable[[str], str]) -> Callable[[str], str]:
+    """Ask the application's database."""
+    container = "$(docker ps --quiet --filter label=com.docker.compose.service=postgres)"
+    psql = f"docker exec --interactive {container} psql -XAt --username swarm_owner swarm_production"
+    return lambda sql: sh(f"{psql} <<'SQL'\n{sql}\nSQL").strip()
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ Look = Callable[[], Witness]
 Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
+LEDGER = f"find {STATE} -type f | sort | xargs sha256sum"
+GIT = "runuser -u deploy -- git -C /opt/swarm -c user.name=a -c user.email=a@example.test"
 NEXT = ("-e", "release_version=1.2.0")
 
 pytestmark = pytest.mark.promise("G8")
@@ -35,7 +37,12 @@ def _with(sh: Sh, begin: str, end: str) -> Iterator[None]:
 def _another_run(sh: Sh) -> Iterator[None]:
     state = json.loads(sh(f"cat {STATE}/ledger.json"))
     state["run"] = {
-        "id": "other", "token": 99, "verb": "deploy", "owner": "ben@elsewhere", "started": "now", "last_seen": 0.0
+        "id": "other",
+        "token": 99,
+        "verb": "deploy",
+        "owner": "ben@elsewhere",
+        "started": "now",
+        "last_seen": 0.0,
     }
     with _with(
         sh,
@@ -52,11 +59,15 @@ def _refused(run: Run, *said: str) -> None:
         assert any(text in line for line in run.output.splitlines()), f"{text!r} is not in\n{run.output}"
 
 
+@pytest.fixture(scope="module")
+def before(look: Look, sh: Sh) -> tuple[Witness, str]:
+    return look(), sh(LEDGER)
+
+
 @pytest.fixture(autouse=True)
-def _nothing_changes(look: Look, sh: Sh) -> Iterator[None]:
-    before = look(), sh(f"find {STATE} -type f | sort | xargs sha256sum")
+def _nothing_changes(before: tuple[Witness, str], look: Look, sh: Sh) -> Iterator[None]:
     yield
-    assert (look(), sh(f"find {STATE} -type f | sort | xargs sha256sum")) == before
+    assert (look(), sh(LEDGER)) == before
 
 
 def test_an_unknown_version(play: Play) -> None:
@@ -72,19 +83,21 @@ def test_a_missing_secret(play: Play, sh: Sh) -> None:
         _refused(play("deploy.yml", *NEXT), "SECRET_KEY_BASE has no value in /opt/swarm/.env")
 
 
-def test_a_wrong_compose_file(play: Play) -> None:
+def test_a_wrong_compose_file(play: Play, tmp_path: Path) -> None:
     profile = (ROOT / "examples/swarm/profile.yml").read_text()
     changed = profile.replace("compose_files: [compose.yml]", "compose_files: [docker-compose.prod.yml]")
     assert changed != profile
-    path = ROOT / "build" / "wrong-profile.yml"
+    path = tmp_path / "profile.yml"
     path.write_text(changed)
     _refused(
-        play("deploy.yml", *NEXT, "-e", f"@{path}"), "/opt/swarm/docker-compose.prod.yml does not exist", "application.compose_files"
+        play("deploy.yml", *NEXT, "-e", f"@{path}"),
+        "/opt/swarm/docker-compose.prod.yml does not exist",
+        "application.compose_files",
     )
 
 
-def test_a_compose_file_without_the_service(play: Play) -> None:
-    path = ROOT / "build" / "wrong-profile.yml"
+def test_a_compose_file_without_the_service(play: Play, tmp_path: Path) -> None:
+    path = tmp_path / "profile.yml"
     path.write_text((ROOT / "examples/swarm/profile.yml").read_text().replace("worker: worker", "worker: sidekiq"))
     _refused(play("deploy.yml", *NEXT, "-e", f"@{path}"), "has no service sidekiq")
 
@@ -94,17 +107,21 @@ def test_a_host_without_docker(play: Play, sh: Sh) -> None:
         _refused(play("deploy.yml", *NEXT), "Docker is not installed on the host: install Docker Engine 25")
 
 
-def test_a_full_disk(play: Play, sh: Sh) -> None:
-    path = ROOT / "build" / "small-disk.yml"
+def test_a_full_disk(play: Play, sh: Sh, tmp_path: Path) -> None:
+    path = tmp_path / "profile.yml"
     profile = (ROOT / "examples/swarm/profile.yml").read_text()
     path.write_text(profile.replace("  name: swarm\n", "  name: swarm\n  backup_directory: /mnt/small\n", 1))
-    with _with(sh, "mkdir /mnt/small; mount -t tmpfs -o size=1m none /mnt/small", "umount /mnt/small; rmdir /mnt/small"):
+    with _with(
+        sh, "mkdir /mnt/small; mount -t tmpfs -o size=1m none /mnt/small", "umount /mnt/small; rmdir /mnt/small"
+    ):
         _refused(play("deploy.yml", *NEXT, "-e", f"@{path}"), "/mnt/small has 1 MB free", "make room there")
 
 
 def test_another_deploy_running(play: Play, sh: Sh) -> None:
     with _another_run(sh):
-        _refused(play("deploy.yml", *NEXT), "another run has this site: deploy by ben@elsewhere", "playbooks/unlock.yml")
+        _refused(
+            play("deploy.yml", *NEXT), "another run has this site: deploy by ben@elsewhere", "playbooks/unlock.yml"
+        )
 
 
 def test_all_that_is_wrong_is_said_at_once(play: Play, sh: Sh) -> None:
@@ -113,7 +130,10 @@ def test_all_that_is_wrong_is_said_at_once(play: Play, sh: Sh) -> None:
         _with(sh, "sed -i.kept /^SECRET_KEY_BASE=/d /opt/swarm/.env", "mv /opt/swarm/.env.kept /opt/swarm/.env"),
     ):
         _refused(
-            play("deploy.yml", "-e", "release_version=9.9.9"), "SECRET_KEY_BASE has no value", "9.9.9 is neither", "ben@elsewhere"
+            play("deploy.yml", "-e", "release_version=9.9.9"),
+            "SECRET_KEY_BASE has no value",
+            "9.9.9 is neither",
+            "ben@elsewhere",
         )
 
 
@@ -126,11 +146,21 @@ def test_an_unreachable_host(play: Play, tmp_path: Path) -> None:
 
 
 def test_changes_by_hand_are_not_overwritten(play: Play, sh: Sh) -> None:
-    with _with(sh, "cd /opt/swarm; echo '# mine' >>compose.yml", "cd /opt/swarm; git checkout -q compose.yml"):
+    with _with(sh, "echo '# mine' >>/opt/swarm/compose.yml", f"{GIT} checkout --quiet compose.yml"):
         _refused(play("deploy.yml", *NEXT), "tracked files were changed by hand in /opt/swarm: compose.yml")
 
 
 def test_a_managed_database(play: Play, sh: Sh) -> None:
-    script = "cd /opt/swarm; sed -i 's/@postgres:/@db.managed.example:/' compose.yml; git -c user.name=a -c user.email=a@b commit -qam x"
-    with _with(sh, script, "cd /opt/swarm; git reset -q --hard HEAD~1; chown -R deploy: ."):
+    script = f"sed -i s/@postgres:/@db.managed.example:/ /opt/swarm/compose.yml; {GIT} commit --quiet --all --message x"
+    with _with(sh, script, f"{GIT} reset --quiet --hard HEAD~1"):
         _refused(play("deploy.yml", *NEXT), "db.managed.example, outside this Compose project")
+
+
+def test_a_profile_with_several_mistakes(play: Play, tmp_path: Path) -> None:
+    profile = (ROOT / "examples/swarm/profile.yml").read_text()
+    path = tmp_path / "profile.yml"
+    path.write_text(
+        profile.replace("directory: /opt/swarm", "directory: opt/swarm").replace("{path: /agents,", "{path: agents,")
+    )
+    run = play("deploy.yml", *NEXT, "-e", f"@{path}")
+    _refused(run, "application.directory: must be an absolute path", "application.pages[0].path: must begin with /")

@@ -25,9 +25,7 @@ STATE = "/var/lib/slipway/swarm"
         pytest.param("1.4.0", "R3", "/campaigns", marks=pytest.mark.promise("R3", "R6")),
     ],
 )
-def test_a_bad_release_is_taken_back(
-    play: Play, look: Look, sh: Sh, version: str, criterion: str, said: str
-) -> None:
+def test_a_bad_release_is_taken_back(play: Play, look: Look, sh: Sh, version: str, criterion: str, said: str) -> None:
     before = look()
     run = play("deploy.yml", "-e", f"release_version={version}")
     after = look()
