@@ -16,7 +16,6 @@ SAMPLE = ROOT / "examples" / "swarm"
 DIRECTORY = "/opt/swarm"
 REPOSITORY = "/srv/git/swarm.git"
 OWNER = "deploy"
-APP_USER = 10001  # the uid that the application's containers run as
 APPLICATION_USER = 10001  # in the container; uploaded files are its own
 
 
@@ -63,7 +62,6 @@ def install(host: Host, release: str) -> None:
             f"cd {DIRECTORY}\n"
             f"git -c advice.detachedHead=false checkout --quiet {release}\n"
             f"sudo install -d -o {APPLICATION_USER} storage\n"
-            f"sudo install -d -o {APP_USER} storage\n"
             "umask 077 && cat >.env\n"
             "docker compose build --quiet",
             user=OWNER,

@@ -155,7 +155,8 @@ def judge(
     An observation that is well clears what the same subject did before; one that could not be made is no evidence.
 
     :param observations: in the order in which they were made.
-    :param deadline: nothing more will be seen: required evidence that is missing is a reason to go back.
+    :param deadline: nothing more will be seen: required evidence that is missing is a reason to go back, and so is a
+        breach that is not disproved.
     :returns: what to remember, and the verdict.
     """
     breaches = {key: list(value) for key, value in state.breaches.items()}
@@ -193,7 +194,8 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
         verdict = ROLLBACK if deadline else INCONCLUSIVE
         reason = f"no evidence of {', '.join(missing)}" + (" at the deadline" if deadline else " yet")
     elif worst:
-        verdict, reason = INCONCLUSIVE, f"{len(worst)} of {criterion.looks} looks: {_words(criterion, worst[-1])}"
+        verdict = ROLLBACK if deadline else INCONCLUSIVE
+        reason = f"{len(worst)} of {criterion.looks} looks: {_words(criterion, worst[-1])}"
     else:
         looked = sorted(state.seen & set(criterion.probes))
         verdict = HOLD if looked else INCONCLUSIVE

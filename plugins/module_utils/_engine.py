@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._site import Site
 
 
-def _nothing() -> list[str]:
+def _nothing() -> list[Any]:
     return []
 
 
@@ -37,6 +37,7 @@ class Plan:
 
     :param probe: the kind of observation that the plan makes.
     :param verify: asked after the last step, also when nothing was left to do: what is wrong, empty when all is well.
+    :param evidence: what else is to be seen when all went well, for the judge.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Plan:
     probe: str
     steps: Sequence[Step]
     verify: Callable[[], list[str]] = _nothing
+    evidence: Callable[[], list[Observation]] = _nothing
 
 
 @dataclass
@@ -113,5 +115,6 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
         ok=True,
         detail=", ".join(outcome.changed) or "nothing to do",
     )
+    outcome.observations += plan.evidence()
     outcome.observations.append(observation)
     return outcome

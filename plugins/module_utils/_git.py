@@ -122,8 +122,3 @@ class Checkout:
             raise SlipwayError(f"{destination} holds files that Slipway did not put there: move them away")
         self._git("worktree", "prune")
         self._git("worktree", "add", "--quiet", "--force", "--detach", str(destination), commit)
-
-    def forget(self, destination: Path) -> None:
-        """Remove an exported work tree."""
-        if destination.exists():
-            self._git("worktree", "remove", "--force", str(destination))

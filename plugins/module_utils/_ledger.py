@@ -282,7 +282,7 @@ class Ledger:
             )
         if run.token != token:
             raise LockedError(
-                f"this run has lost the site ({self.describe_run()}): run status.yml to see where it stands"
+                f"this run has lost the site ({self.describe_run()}): playbooks/status.yml says where it stands"
             )
         run = replace(run, last_seen=self._clock())
         self.update(run=run)

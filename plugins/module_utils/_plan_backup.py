@@ -145,7 +145,7 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
         )
 
     def verify() -> list[str]:
-        return verify_backup(site, identity)
+        return verify_backup(site, identity) if dumped() else []
 
     if version is None:
         return Plan("backup", identity, "backup", [Step("dump the database", dumped, dump)], verify)

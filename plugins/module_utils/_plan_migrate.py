@@ -43,8 +43,10 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
 
     def run() -> dict[str, Any]:
         missing = sorted(set(release.migrations) - set(site.database.migrations()), key=int)
+        # an empty database is set up as Rails does it, with the seeds that no migration brings
+        task = "db:prepare" if before.version is None and site.database.tables() == 0 else "db:migrate"
         site.ledger.enter("migrating")
-        code, printed = site.rails(site.compose_of(release), "bin/rails", "db:migrate", timeout=timeout)
+        code, printed = site.rails(site.compose_of(release), "bin/rails", task, timeout=timeout)
         log = site.log(version, "migrate", printed)
         if code != 0:
             raise SlipwayError(f"{migration_reason(printed)} (all of it: {log})")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Candidate
+from ._observation import Observation
 from ._plan_backup import check_files, manifest_of, take_backup
 from ._plan_migrate import migration_reason
 from ._plan_switch import steps_to_run
@@ -105,13 +106,13 @@ class _WayBack:
             return []
         return migrations_to_undo(self.site.database.migrations(), self.before.migrations)
 
-    def schema_is_back(self) -> bool:
-        """Whether the database has the migrations and the schema that it had."""
-        return not self.was_migrated or (not self.undo() and self.site.database.schema() == self.before.schema)
+    def undone(self) -> bool:
+        """Whether the database has no other migrations than it had."""
+        return not self.undo()
 
     def new_code_stopped(self) -> bool:
         """Whether no process of the new release can write while migrations are undone."""
-        if self.schema_is_back():
+        if self.undone():
             return True
         code = [item for item in self.site.containers() if item.service in self.site.code_services]
         return all(item.image == self.old.images.get(item.service) for item in code)
@@ -122,7 +123,7 @@ class _WayBack:
 
     def data_saved(self) -> bool:
         """Whether what was written since the switch is in a backup of its own."""
-        return self.schema_is_back() or not self.was_switched or manifest_of(self.site, self.identity) is not None
+        return self.undone() or not self.was_switched or manifest_of(self.site, self.identity) is not None
 
     def save_data(self) -> dict[str, Any]:
         """Back the database up as it is now."""
@@ -138,15 +139,11 @@ class _WayBack:
                 return {"undo_failed": f"{migration_reason(printed)} (all of it: {log})"}
         return {"undone": undo}
 
-    def undo_tried(self) -> bool:
-        """Whether nothing is left to undo."""
-        return not self.undo()
-
     def restore(self) -> dict[str, Any]:
-        """Load the backup beside the damaged database, compare, and swap the two; the damaged one is kept."""
+        """Load the backup beside a database that could not be undone, compare, swap the two, and keep the other."""
         site, backup = self.site, self.before.backup
         if backup is None:
-            raise SlipwayError(f"the schema is not what it was before {self.version} and there is no backup to restore")
+            raise SlipwayError(f"the migrations of {self.version} cannot be undone and there is no backup to restore")
         wrong = check_files(site, backup)
         if wrong:
             raise SlipwayError(f"the backup is not whole and is not restored: {'; '.join(wrong)}")
@@ -164,13 +161,25 @@ class _WayBack:
     def verify(self) -> list[str]:
         """What is not as it was; when all is, the candidate is forgotten."""
         wrong = self.site.runs(self.old)
-        if not self.schema_is_back():
-            wrong.append("the schema is not what it was")
+        if not self.undone():
+            wrong.append("the applied migrations are not what they were")
         state = self.site.ledger.state()
         if not wrong and state.candidate is not None:
             event = _event(self.site, self.version, "taken back", self.before.version)
             self.site.ledger.update(candidate=None, history=[*state.history, event])
         return wrong
+
+    def evidence(self) -> list[Observation]:
+        """See whether the schema is what it was; where it is not, people decide: nothing is restored for that alone."""
+        if not self.was_migrated:
+            return []
+        same = self.site.database.schema() == self.before.schema
+        detail = (
+            f"as before {self.version}" if same else f"not as before {self.version}: see backup {self.before.backup}"
+        )
+        return [
+            Observation("schema", self.site.database.name, self.site.ledger.now(), None, None, ok=same, detail=detail)
+        ]
 
 
 def rollback(site: Site, identity: str, timeout: float) -> Plan:
@@ -182,12 +191,17 @@ def rollback(site: Site, identity: str, timeout: float) -> Plan:
     way = _WayBack(site, identity, timeout)
     if way.before.version is None:
         return _stop_first_install(site, way.version, way.new)
+    gone = [name for name, image in way.old.images.items() if site.docker.image_id(image) is None]
+    if gone:
+        raise SlipwayError(
+            f"the image of {', '.join(gone)} of release {way.old.version} is not on this host any more: load it again"
+        )
     steps = [
         Step("name the release to take back", lambda: way.opened, way.reopen),
         Step("stop the new code", way.new_code_stopped, way.stop_code),
         Step("save the database as it is", way.data_saved, way.save_data),
-        Step("undo the migrations", way.undo_tried, way.undo_migrations),
-        Step("restore the backup", way.schema_is_back, way.restore),
+        Step("undo the migrations", way.undone, way.undo_migrations),
+        Step("restore the backup", way.undone, way.restore),
         *steps_to_run(site, way.old, way.new),
     ]
-    return Plan("rollback", way.version, "rollback", steps, way.verify)
+    return Plan("rollback", way.version, "rollback", steps, way.verify, way.evidence)

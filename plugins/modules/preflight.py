@@ -115,7 +115,11 @@ def answer_of(site: Site, module: AnsibleModule) -> dict[str, Any]:
     if parameters["open"] and not answer.already and not module.check_mode:
         with site.ledger.locked():
             opened = site.ledger.open_run(run_id, verb, parameters["owner"])
-            adopted = carry_out(site, adopt(site))
+            try:
+                adopted = carry_out(site, adopt(site))
+            except SlipwayError:
+                site.ledger.update(run=None)
+                raise
         run.update(token=opened.token, previous=site.ledger.state().current)
         # opening a run is bookkeeping; adopting an application is a change
         changed = bool(adopted.changed)

@@ -10,7 +10,7 @@ short_description: Fetch and build a release beside what runs
 version_added: 0.1.0
 description:
   - Brings the release's source and images to the host without touching what runs, and names it the candidate.
-  - Images are kept under names of Slipway's own, so that no later build or prune destroys the way back.
+  - Images are kept under names of Slipway's own, so that no later build destroys the way back.
 author: Slipway contributors (@slipway)
 options:
   version:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +17,29 @@ Look = Callable[[], Witness]
 Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
+
+# A release whose first migration cannot be undone and whose second fails.
+IRREVERSIBLE = r"""
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+git() { command git -c safe.directory='*' -c user.name=a -c user.email=a@example.test "$@"; }
+git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
+cd "$work/swarm"
+cat >db/migrate/20260701080000_forget_results.rb <<'RUBY'
+class ForgetResults < ActiveRecord::Migration[7.2]
+  def up = remove_column(:tasks, :result)
+
+  def down = raise(ActiveRecord::IrreversibleMigration)
+end
+RUBY
+cat >db/migrate/20260701080100_fail.rb <<'RUBY'
+class Fail < ActiveRecord::Migration[7.2]
+  def up = raise("this one fails")
+end
+RUBY
+git add db && git commit --quiet --message 'Release 1.5.0' && git tag 1.5.0
+git push --quiet origin 1.5.0
+chown -R deploy: /srv/git/swarm.git
+"""
 
 
 @pytest.mark.parametrize(
@@ -60,6 +85,46 @@ def test_a_failed_migration_disturbs_nobody(play: Play, look: Look) -> None:
     assert look().started == before.started
 
 
+@pytest.mark.promise("M4", "R6")
+def test_when_down_is_impossible_the_backup_comes_back_and_the_damaged_database_is_kept(
+    play: Play, look: Look, sh: Sh, query: Sh
+) -> None:
+    sh(IRREVERSIBLE)
+    before = look()
+    run = play("deploy.yml", "-e", "release_version=1.5.0")
+    after = look()
+    assert run.returncode != 0
+    assert "1.5.0 was taken back, 1.1.0 runs" in run.output
+    assert (after.release, after.schema, after.rows, after.files) == ("1.1.0", before.schema, before.rows, before.files)
+    kept = query("SELECT datname FROM pg_database WHERE datname LIKE '%_kept_%'")
+    assert kept
+    assert query("SELECT count(*) FROM pg_stat_activity WHERE datname LIKE '%_kept_%'") == "0"
+
+
+@pytest.mark.promise("R6")
+def test_a_host_that_is_lost_in_the_middle_is_taken_back_when_it_answers_again(play: Play, look: Look, sh: Sh) -> None:
+    before = look()
+
+    def cut() -> None:
+        begun = '"release": "1.2.0", "step": "run db:migrate", "event": "begin"'
+        sh(f"for i in $(seq 600); do tail -2 {STATE}/journal.jsonl | grep -q '{begun}' && break; sleep 0.1; done")
+        sh("iptables -I INPUT -p tcp --dport 22 -j DROP")
+        try:
+            time.sleep(30)
+        finally:
+            sh("iptables -D INPUT -p tcp --dport 22 -j DROP")
+
+    cable = threading.Thread(target=cut)
+    cable.start()
+    run = play("deploy.yml", "-e", "release_version=1.2.0")
+    cable.join()
+    after = look()
+    assert run.returncode != 0
+    assert "site1 cannot be reached" in run.output
+    assert "1.2.0 was taken back, 1.1.0 runs" in run.output
+    assert (after.release, after.schema, after.rows) == ("1.1.0", before.schema, before.rows)
+
+
 @pytest.mark.promise("R6")
 def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved(
     play: Play, look: Look, sh: Sh
@@ -69,8 +134,27 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
     after = look()
     assert after.release == "1.0.0"
     assert after.leftovers == []
-    assert sh(f"ls -d {STATE}/backups/*-rollback/manifest.json").strip()
+    assert sh(f"ls {STATE}/backups/*-rollback-rollback/manifest.json").strip()
     again = play("rollback.yml")
     assert again.returncode != 0
     assert "there is nothing to roll back to" in again.output
     assert look().started == after.started
+
+
+@pytest.mark.promise("D1", "D2")
+def test_a_failed_first_install_is_stopped_and_kept_and_the_next_one_stands(play: Play, look: Look, sh: Sh) -> None:
+    secrets = sh("grep -E '^[A-Z_]+=' /opt/swarm/.env | grep -v APP_VERSION").split()
+    arguments = ("-e", json.dumps({"application_environment": dict(item.split("=", 1) for item in secrets)}))
+    sh(f"cd /opt/swarm && docker compose down --volumes; rm -rf /opt/swarm {STATE}")
+
+    failed = play("deploy.yml", "-e", "release_version=1.2.0", *arguments)
+    assert failed.returncode != 0
+    assert "nothing stands behind it" in failed.output
+    assert sh("docker ps --quiet").strip() == ""
+    assert len(sh("docker ps --all --quiet").split()) == 6
+    assert json.loads(sh(f"cat {STATE}/ledger.json"))["current"] is None
+
+    good = play("deploy.yml", *arguments)
+    assert good.returncode == 0, good.output
+    assert look().release == "1.1.0"
+    assert sh("stat --format %a /opt/swarm/.env").strip() == "600"
