@@ -173,7 +173,14 @@ class Gates:
 
     def secrets(self) -> str:
         """Every variable that the application needs."""
-        values = {**self.site.env_file.values(), **self.site.environment}
+        present = self.site.env_file.values()
+        values = {**present, **self.site.environment}
+        differing = sorted(name for name, value in self.site.environment.items() if present.get(name) != value)
+        if differing and self.request.version == self._state.current:
+            raise SlipwayError(
+                f"{', '.join(differing)} in application_environment is not what {self.site.env_file.path} has, and "
+                f"{self.request.version} runs already: deploy a new release, or change it on the host by hand"
+            )
         missing = [name for name in self.profile.required_variables if not values.get(name)]
         if missing:
             raise SlipwayError(
