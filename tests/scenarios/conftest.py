@@ -66,11 +66,11 @@ def query(sh: Callable[[str], str]) -> Callable[[str], str]:
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., Run]:
-    def run(playbook: str, *arguments: str, inventory: str = "inventory/lab") -> Run:
+    def run(playbook: str, *arguments: str, inventory: str = "inventory/lab", directory: Path = ROOT) -> Run:
         records = tmp_path / "records"
         done = subprocess.run(
             ["ansible-playbook", playbook, "-i", inventory, *arguments],
-            cwd=ROOT,
+            cwd=directory,
             env={**os.environ, "SLIPWAY_RECORD_DIR": str(records), "ANSIBLE_FORCE_COLOR": "false"},
             capture_output=True,
             text=True,

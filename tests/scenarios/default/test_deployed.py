@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.witness import Witness
-from tests.scenarios.conftest import Run
+from tests.scenarios.conftest import ROOT, Run
 
 Play = Callable[..., Run]
 Look = Callable[[], Witness]
@@ -140,3 +144,36 @@ def test_gates_cannot_be_stepped_past(play: Play, look: Look) -> None:
         assert look() == before
     play("deploy.yml", "-e", "release_version=1.2.0", "--tags", "switch")
     assert look() == before
+
+
+@pytest.mark.promise("U1")
+def test_the_readme_s_command_works_with_secrets_from_a_vault(play: Play, sh: Sh, tmp_path: Path) -> None:
+    for name in ("ansible.cfg", "collections", "deploy.yml", "examples", "playbooks", "plugins", "roles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "inventory", tmp_path / "inventory", symlinks=True)
+    (tmp_path / "prod").symlink_to("inventory/prod")
+    site = {
+        "ansible_host": "10.89.0.11",
+        "ansible_ssh_private_key_file": f"{ROOT}/build/lab/id_ed25519",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={ROOT}/build/lab/known_hosts",
+        "site_host_name": "swarm.example.test",
+        "site_repository": "/srv/git/swarm.git",
+    }
+    hosts = yaml.safe_load((tmp_path / "prod/hosts.yml").read_text())
+    hosts["sites"]["hosts"] = {"site1": site}
+    (tmp_path / "prod/hosts.yml").write_text(yaml.safe_dump(hosts))
+    names = {"vault_postgres_password", "vault_secret_key_base", "vault_operator_password"}
+    values = {
+        name: sh(f"sed -n s/^{name.removeprefix('vault_').upper()}=//p /opt/swarm/.env").strip() for name in names
+    }
+    (tmp_path / "password").write_text("a test's own password")
+    vault = tmp_path / "prod/group_vars/sites/vault.yml"
+    vault.write_text(yaml.safe_dump(values))
+    password = f"--vault-password-file={tmp_path}/password"
+    subprocess.run(["ansible-vault", "encrypt", password, str(vault)], check=True, capture_output=True)
+
+    run = play("deploy.yml", password, "-vvv", inventory="prod", directory=tmp_path)
+    assert run.returncode == 0, run.output
+    assert "1.1.0 already runs" in run.output
+    assert not [name for name, value in values.items() if value in run.output]
+    assert not [name for name, value in values.items() if value in json.dumps(run.record)]
