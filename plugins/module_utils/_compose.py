@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,43 @@ UP_TIMEOUT = 300
 
 @dataclass(frozen=True)
 class Container:
-    """One container of the project, as `docker inspect` shows it."""
+    """One container of the project, as `docker inspect` shows it.
+
+    :param image: the id of its image.
+    :param state: Docker's word for it, such as running, restarting or exited.
+    :param health: Docker's word for its health check; None where there is none.
+    :param oneoff: whether it was started by `docker compose run`.
+    """
 
     id: str
     name: str
     service: str
     image: str
-    running: bool
-    healthy: bool | None
+    hostname: str
+    state: str
+    health: str | None
+    exit_code: int
+    restarts: int
     oneoff: bool
-    environment: dict[str, str]
+    command: tuple[str, ...] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs, healthy or not."""
+        return self.state == "running"
+
+    @property
+    def good(self) -> bool:
+        """Whether it runs, and is healthy where that is known."""
+        return self.running and self.health in {None, "healthy"}
+
+    @property
+    def condition(self) -> str:
+        """What keeps it from being good, in a word or two."""
+        if self.running:
+            return self.health or "running"
+        return f"{self.state} with code {self.exit_code}" if self.state in {"exited", "dead"} else self.state
 
 
 class Docker:
@@ -60,37 +87,36 @@ class Docker:
         self._runner.run(["docker", "image", "tag", image, reference])
 
     def containers(self, project: str) -> list[Container]:
-        """All containers of a Compose project, one-off ones included."""
-        ids = self._runner.run(
-            [
-                "docker",
-                "ps",
-                "--all",
-                "--quiet",
-                "--no-trunc",
-                "--filter",
-                f"label=com.docker.compose.project={project}",
-            ]
-        ).stdout.split()
+        """List all containers of a Compose project, one-off ones included."""
+        label = f"label=com.docker.compose.project={project}"
+        ids = self._runner.run(["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]).stdout.split()
         if not ids:
             return []
         # A container that ends in between makes inspect fail for that one and print the others.
         done = self._runner.run(["docker", "inspect", "--type", "container", *ids], check=False)
-        return [_container(item) for item in json.loads(done.stdout or "[]")]
+        try:
+            return [_container(item) for item in json.loads(done.stdout)]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = done.stderr.strip().splitlines()[-1:] or ["its answer cannot be read"]
+            raise SlipwayError(f"docker inspect: {reason[0]}") from error
 
 
 def _container(item: dict[str, Any]) -> Container:
-    labels = item["Config"].get("Labels") or {}
-    health = (item["State"].get("Health") or {}).get("Status")
+    config, state = item["Config"], item["State"]
+    labels = config.get("Labels") or {}
     return Container(
         id=item["Id"],
         name=item["Name"].lstrip("/"),
         service=labels.get("com.docker.compose.service", ""),
         image=item["Image"],
-        running=item["State"]["Running"] and not item["State"].get("Restarting", False),
-        healthy=None if health is None else health == "healthy",
+        hostname=config.get("Hostname") or "",
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status"),
+        exit_code=int(state.get("ExitCode") or 0),
+        restarts=int(item.get("RestartCount") or 0),
         oneoff=labels.get("com.docker.compose.oneoff") == "True",
-        environment=dict(line.partition("=")[::2] for line in item["Config"].get("Env") or []),
+        command=(item.get("Path") or "", *(item.get("Args") or [])),
+        environment=dict(line.partition("=")[::2] for line in config.get("Env") or []),
     )
 
 

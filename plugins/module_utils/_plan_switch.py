@@ -37,7 +37,7 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None) -> list
         if site.runs(release):
             return False
         compose = site.compose_of(release)
-        well = [item for item in site.containers() if item.service in release.images and item.healthy is not False]
+        well = [item for item in site.containers() if item.service in release.images and item.good]
         return len(well) >= sum(compose.replicas(name) for name in release.images)
 
     def start() -> None:

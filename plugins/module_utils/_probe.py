@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Callable
 
 from ._clock import Clock
-from ._compose import Compose
+from ._compose import Compose, Container, Docker
 from ._errors import SlipwayError
 from ._http import Client
 from ._observation import Observation
 from ._probe_caches import probe_caches
-from ._probe_compose import ContainerState, containers, probe_services, unseen
+from ._probe_compose import probe_services, unseen
 from ._probe_flows import probe_flow
 from ._probe_health import probe_health
 from ._probe_pages import probe_page
@@ -170,8 +170,9 @@ class Prober:
             self._restarts.setdefault(state.id, state.restarts)
         return _only([*observations, *(unseen("service", name, missing, self.clock) for name in undeclared)])
 
-    def _containers(self) -> list[ContainerState]:
-        return containers(self.runner, self.profile.name)
+    def _containers(self) -> list[Container]:
+        found = Docker(self.runner).containers(self.profile.name)
+        return [item for item in found if not item.oneoff]
 
     def _workers(self, _request: Request) -> Findings:
         worker, cache = self.profile.services.worker, self.profile.services.cache

@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ._clock import Clock
+from ._compose import Container
 from ._errors import SlipwayError
 from ._observation import Observation, timestamp
-from ._probe_compose import ContainerState
 from ._process import Runner
 
 TIMEOUT = 20
@@ -65,7 +65,7 @@ class RedisServer:
     credentials: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def find(cls, runner: Runner, states: Sequence[ContainerState], service: str, database: int) -> RedisServer:
+    def find(cls, runner: Runner, states: Sequence[Container], service: str, database: int) -> RedisServer:
         """Find the server among a project's containers, and its password in what those containers are given."""
         running = [item for item in states if item.service == service and item.state == "running"]
         if not running:
@@ -133,7 +133,7 @@ def _quoted(argument: str) -> str:
     return f'"{plain}"'
 
 
-def _credentials(server: ContainerState, states: Sequence[ContainerState], service: str) -> tuple[str, ...]:
+def _credentials(server: Container, states: Sequence[Container], service: str) -> tuple[str, ...]:
     """Find what AUTH needs: the server's environment or command says it, or else the REDIS_URL of a service."""
     for name in _PASSWORD_VARIABLES:
         if server.environment.get(name):
@@ -161,7 +161,7 @@ def _url_credentials(url: str, service: str) -> tuple[str, ...]:
 
 
 def probe_workers(
-    service: str, processes: Sequence[SidekiqProcess], states: Sequence[ContainerState], clock: Clock
+    service: str, processes: Sequence[SidekiqProcess], states: Sequence[Container], clock: Clock
 ) -> Observation:
     """Count the live Sidekiq processes; every running container of the service must have one.
 

@@ -20,6 +20,8 @@ def container(service: str, number: int = 1, **changes: Any) -> dict[str, Any]: 
     state = {"Status": changes.get("state", "running"), "ExitCode": changes.get("exit_code", 0)}
     return {
         "Id": f"{service}{number}",
+        "Name": f"/swarm-{service}-{number}",
+        "Image": f"sha256:{service}",
         "Path": "docker-entrypoint.sh",
         "Args": changes.get("args", ["redis-server"]),
         "RestartCount": changes.get("restarts", 0),
