@@ -80,6 +80,11 @@ class Gates:
         return self._state.current is None and not self.site.containers(self.profile.services.web)
 
     @cached_property
+    def _files_there(self) -> bool:
+        """Whether the application's files are in place; a first install that failed early has none."""
+        return self.site.checkout.exists and self.site.checkout.head() is not None
+
+    @cached_property
     def commit(self) -> str | None:
         """The commit that the release's ref names in the repository."""
         if self.request.ref is None or shutil.which("git") is None:
@@ -122,7 +127,7 @@ class Gates:
 
     def compose_files(self) -> str:
         """Compose files that are valid and have the profile's services."""
-        if not self.site.checkout.exists:
+        if not self._files_there:
             return "nothing is installed yet: looked at when the release is staged"
         missing = missing_services(self.site, self.site.compose)
         if missing:
@@ -138,7 +143,8 @@ class Gates:
             raise SlipwayError("git is not installed on the host: install it, the release comes by git")
         if not self.site.checkout.exists:
             directory = self.site.directory
-            if directory.exists() and any(directory.iterdir()):
+            foreign = [path.name for path in directory.glob("*") if path.is_file() and path != self.site.env_file.path]
+            if foreign:
                 raise SlipwayError(
                     f"{directory} holds files and is no git checkout: make it one, or name another "
                     "application.directory"
@@ -150,7 +156,7 @@ class Gates:
                 f"tracked files were changed by hand in {self.site.directory}: {', '.join(changes[:5])}: commit "
                 "them in the repository, or 'git checkout' them"
             )
-        return self.site.checkout.head()[:12]
+        return (self.site.checkout.head() or "nothing is checked out yet")[:12]
 
     def release(self) -> str:
         """A release that the repository has and that is what it was."""
@@ -209,7 +215,7 @@ class Gates:
 
     def _external_database(self) -> str | None:
         """The host in DATABASE_URL when it is none of this project's containers."""
-        if not self.site.checkout.exists:
+        if not self._files_there:
             return None
         services = self.site.compose.config["services"]
         url = (services.get(self.profile.services.web, {}).get("environment") or {}).get("DATABASE_URL")
@@ -250,7 +256,7 @@ class Gates:
 
     def ports(self) -> str:
         """Published ports that are free, or this application's own."""
-        if not self.site.checkout.exists:
+        if not self._files_there:
             return "nothing is installed yet"
         running = {item.service for item in self.site.containers()}
         wanted = [

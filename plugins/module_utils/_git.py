@@ -63,13 +63,14 @@ class Checkout:
         return ref if _COMMIT.fullmatch(ref) else None
 
     def fetch(self) -> None:
-        """Bring the repository's branches and tags here; clone it first where nothing is yet."""
+        """Bring the repository's branches and tags here; begin a checkout around what is there where none is yet."""
         if not self.exists:
             uid, gid = self.owner
             if not self.directory.exists():
                 self.directory.mkdir(parents=True)
                 os.chown(self.directory, uid, gid)
-            self._git("clone", "--quiet", "--no-checkout", self._url, ".", timeout=NETWORK_TIMEOUT)
+            self._git("init", "--quiet")
+            self._git("remote", "add", "origin", self._url)
         self._git(
             "fetch",
             "--quiet",
@@ -80,9 +81,9 @@ class Checkout:
             timeout=NETWORK_TIMEOUT,
         )
 
-    def head(self) -> str:
-        """The commit that is checked out."""
-        return self._git("rev-parse", "HEAD").strip()
+    def head(self) -> str | None:
+        """The commit that is checked out; None before the first."""
+        return self._git("rev-parse", "--quiet", "--verify", "HEAD", check=False).strip() or None
 
     def has_commit(self, commit: str) -> bool:
         """Whether a commit is already here."""

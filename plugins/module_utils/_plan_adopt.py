@@ -27,6 +27,8 @@ def observe_release(site: Site) -> Release:
     Its version is the env file's, else a tag of the commit, else the commit's first twelve digits.
     """
     commit = site.checkout.head()
+    if commit is None:
+        raise SlipwayError(f"{site.directory} has no commit checked out: what runs there cannot be told")
     named = site.env_file.values().get(site.profile.version_variable) or site.checkout.tag_of(commit) or commit[:12]
     if not VERSION.fullmatch(named):
         raise SlipwayError(

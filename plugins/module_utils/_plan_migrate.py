@@ -12,17 +12,18 @@ from ._errors import OutOfOrderError, SlipwayError
 if TYPE_CHECKING:
     from ._site import Site
 
-_ABORTED = re.compile(r"An error has occurred, .*", re.MULTILINE)
+_ABORTED = re.compile(r"^.*(aborted!|An error has occurred, .*)$", re.MULTILINE)
 
 
 def migration_reason(printed: str) -> str:
-    """The line of `db:migrate`'s output that says why it failed."""
-    aborted = _ABORTED.search(printed)
-    tail = printed[aborted.end() :] if aborted else printed
+    """The line of Rails' output that says why a task failed: the first one after it says that it aborted."""
+    tail = printed
+    for aborted in _ABORTED.finditer(printed):
+        tail = printed[aborted.end() :]
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     if not lines:
         return "it printed nothing"
-    return (lines[0] if aborted else lines[-1])[:300]
+    return (lines[0] if tail is not printed else lines[-1])[:300]
 
 
 def migrate(site: Site, version: str, timeout: float) -> Plan:

@@ -21,7 +21,7 @@ STATE = "/var/lib/slipway/swarm"
 # A release whose first migration cannot be undone and whose second fails.
 IRREVERSIBLE = r"""
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-git() { command git -c safe.directory='*' -c user.name=a -c user.email=a@example.test "$@"; }
+git() { command git -c user.name=a -c user.email=a@example.test "$@"; }
 git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
 cd "$work/swarm"
 cat >db/migrate/20260701080000_forget_results.rb <<'RUBY'
@@ -38,7 +38,6 @@ end
 RUBY
 git add db && git commit --quiet --message 'Release 1.5.0' && git tag 1.5.0
 git push --quiet origin 1.5.0
-chown -R deploy: /srv/git/swarm.git
 """
 
 
@@ -89,7 +88,7 @@ def test_a_failed_migration_disturbs_nobody(play: Play, look: Look) -> None:
 def test_when_down_is_impossible_the_backup_comes_back_and_the_damaged_database_is_kept(
     play: Play, look: Look, sh: Sh, query: Sh
 ) -> None:
-    sh(IRREVERSIBLE)
+    sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{IRREVERSIBLE}\nSCRIPT")
     before = look()
     run = play("deploy.yml", "-e", "release_version=1.5.0")
     after = look()
@@ -145,7 +144,10 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
 def test_a_failed_first_install_is_stopped_and_kept_and_the_next_one_stands(play: Play, look: Look, sh: Sh) -> None:
     secrets = sh("grep -E '^[A-Z_]+=' /opt/swarm/.env | grep -v APP_VERSION").split()
     arguments = ("-e", json.dumps({"application_environment": dict(item.split("=", 1) for item in secrets)}))
-    sh(f"cd /opt/swarm && docker compose down --volumes; rm -rf /opt/swarm {STATE}")
+    sh("docker rm --force $(docker ps --all --quiet); docker volume rm swarm_postgres swarm_redis")
+    sh(f"rm -rf /opt/swarm {STATE}")
+    # what an operator prepares: a directory that the application's user may write to
+    sh("install -d -o deploy /opt/swarm; install -d -o 10001 /opt/swarm/storage")
 
     failed = play("deploy.yml", "-e", "release_version=1.2.0", *arguments)
     assert failed.returncode != 0

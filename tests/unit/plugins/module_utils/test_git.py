@@ -63,14 +63,21 @@ def test_checking_out_leaves_untracked_files_alone(checkout: Checkout, remote: P
     assert (checkout.directory / ".env").read_text() == "SECRET=1\n"
 
 
-def test_a_clone_without_files_is_at_no_commit(tmp_path: Path, remote: Path) -> None:
+def test_a_first_fetch_begins_a_checkout_around_what_is_there(tmp_path: Path, remote: Path) -> None:
+    (tmp_path / "fresh" / "storage").mkdir(parents=True)
     checkout = Checkout(HostRunner(), tmp_path / "fresh", str(remote))
     checkout.fetch()
-    assert not checkout.is_at(git(remote, "rev-parse", "main"))
+    commit = git(remote, "rev-parse", "main")
+    assert checkout.head() is None
+    assert not checkout.is_at(commit)
+    checkout.check_out(commit)
+    assert checkout.is_at(commit)
+    assert (checkout.directory / "storage").is_dir()
 
 
 def test_exporting_does_not_touch_the_checkout_and_can_be_repeated(checkout: Checkout, tmp_path: Path) -> None:
     old, new = checkout.head(), checkout.remote_commit("1.1.0")
+    assert old is not None
     assert new is not None
     destination = tmp_path / "source"
     checkout.export(new, destination)
@@ -85,7 +92,7 @@ def test_foreign_files_are_never_overwritten_by_an_export(checkout: Checkout, tm
     destination.mkdir()
     (destination / "precious").write_text("")
     with pytest.raises(SlipwayError, match="did not put there"):
-        checkout.export(checkout.head(), destination)
+        checkout.export(checkout.head() or "", destination)
 
 
 def test_changes_by_hand_are_seen(checkout: Checkout) -> None:
@@ -97,4 +104,4 @@ def test_changes_by_hand_are_seen(checkout: Checkout) -> None:
 def test_the_highest_tag_of_a_commit_names_it(checkout: Checkout, remote: Path) -> None:
     git(remote, "tag", "1.0.1", "1.0.0")
     checkout.fetch()
-    assert checkout.tag_of(checkout.head()) == "1.0.1"
+    assert checkout.tag_of(checkout.head() or "") == "1.0.1"

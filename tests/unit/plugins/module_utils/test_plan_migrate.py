@@ -24,6 +24,11 @@ Tasks: TOP => db:migrate
             "bin/rails aborted!\nActiveRecord::ConnectionNotEstablished: no route\n",
             "ActiveRecord::ConnectionNotEstablished: no route",
         ),
+        (
+            "bin/rails aborted!\nErrno::EACCES: Permission denied\n\nTasks: TOP => db:prepare\n(See full trace)\n",
+            "Errno::EACCES: Permission denied",
+        ),
+        ("no route to host\n", "no route to host"),
         ("\n", "it printed nothing"),
     ],
 )
