@@ -43,6 +43,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "failed": failed,
             "msg": message,
+            "judged": len(observations),
             "state": state.to_dict(),
             "verdict": verdict.to_dict(),
         }

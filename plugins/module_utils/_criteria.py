@@ -3,27 +3,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ._errors import SlipwayError
 from ._observation import PROBES, Observation
-from ._reader import Reader
+from ._reader import Reader, like
 
 MODES = ("enforce", "warn", "shadow")
 HOLD, ROLLBACK, INCONCLUSIVE = "hold", "rollback", "inconclusive"
 
+# The keys of a state are parted by spaces.
+_IDENTITY = like(re.compile(r"[A-Za-z0-9_.-]{1,40}"), "must be up to 40 letters, digits, dots, dashes, underscores")
+_HIGHEST, _MOST_LOOKS = 1e9, 1000
+
 
 class CriteriaError(SlipwayError):
-    """Criteria that cannot be judged by; the message lists every problem."""
+    """Criteria, or a state, that cannot be judged by; the message lists every problem."""
 
 
 @dataclass(frozen=True)
 class Criterion:
     """One reason to go back.
 
-    :param probes: the kinds of observation that it looks at.
+    :param probes: the kinds of observation that it looks at, the most telling first.
     :param over: a value above it is a breach; without it an observation that is not ok is one.
     :param unit: the unit of `over`; values in another unit are not looked at.
     :param looks: how many breaches of the same subject in a row it takes.
@@ -41,11 +46,16 @@ class Criterion:
 
     def breached_by(self, item: Observation) -> bool | None:
         """Whether an observation breaches the criterion; None when it says nothing about it."""
-        if item.probe not in self.probes:
+        if item.probe not in self.probes or item.ok is None:
             return None
         if self.over is None:
-            return None if item.ok is None else not item.ok
-        return None if item.value is None or item.unit != self.unit else item.value > self.over
+            return not item.ok
+        if item.value is None or item.unit != self.unit:
+            return None
+        if item.value > self.over:
+            return True
+        # a failure that came fast shows nothing about how fast the subject is when it is well
+        return False if item.ok else None
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class State:
     """What the judge remembers between looks, ready for JSON.
 
     :param breaches: for `CRITERION PROBE SUBJECT` the breaches in a row, the latest last, as mappings.
-    :param seen: the kinds of which at least one observation was evidence.
+    :param seen: for each `CRITERION PROBE` of which at least one observation was evidence.
     """
 
     breaches: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -61,8 +71,19 @@ class State:
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> State:
-        """Read what `to_dict` wrote; an empty mapping is a new beginning."""
-        return cls(dict(mapping.get("breaches", {})), frozenset(mapping.get("seen", ())))
+        """Read what `to_dict` wrote; an empty mapping is a new beginning.
+
+        :raises CriteriaError: it is something else.
+        """
+        breaches, seen = mapping.get("breaches", {}), mapping.get("seen", [])
+        shaped = isinstance(breaches, Mapping) and all(isinstance(items, list) for items in breaches.values())
+        if not shaped or not isinstance(seen, list) or set(mapping) - {"breaches", "seen"}:
+            raise CriteriaError("state: is not what an earlier judgement returned as its state: hand it on unchanged")
+        try:
+            found = {str(key): [Observation.from_dict(item).to_dict() for item in breaches[key]] for key in breaches}
+        except SlipwayError as error:
+            raise CriteriaError(f"state: {error}") from error
+        return cls(found, frozenset(map(str, seen)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping ready for JSON."""
@@ -74,6 +95,7 @@ class Finding:
     """What one criterion says, with what a person needs to argue with it.
 
     :param count: the longest run of breaches of one subject.
+    :param observations: the breaches; the last one decides.
     :param missing: the required kinds of evidence that were not seen.
     """
 
@@ -91,18 +113,24 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all criteria say together: `overall` is rollback as soon as one that is enforced says so."""
+    """What all criteria say together.
+
+    :param overall: rollback as soon as one that is enforced says so.
+    :param deadline: nothing more was to be seen.
+    """
 
     overall: str
+    deadline: bool
     findings: tuple[Finding, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping ready for JSON."""
-        return {"overall": self.overall, "criteria": [asdict(finding) for finding in self.findings]}
+        criteria = [asdict(finding) for finding in self.findings]
+        return {"overall": self.overall, "deadline": self.deadline, "criteria": criteria}
 
     @property
     def message(self) -> str:
-        """One line for each enforced criterion that asks to go back."""
+        """Why to go back, on one line: the reason of each enforced criterion that asks for it."""
         decisive = (item for item in self.findings if item.verdict == ROLLBACK and item.mode == "enforce")
         return "; ".join(f"{item.id} {item.title}: {item.reason}" for item in decisive)
 
@@ -127,16 +155,18 @@ def _one_of(values: Iterable[str]) -> Any:  # noqa: ANN401 - a check, as Reader 
 
 
 def _criterion(reader: Reader) -> Criterion | None:
-    identity = reader.text("id", required=True)
+    identity = reader.text("id", _IDENTITY, required=True)
     title = reader.text("title", required=True)
     mode = reader.text("mode", _one_of(MODES), default="enforce")
+    given = reader.raw("probes", required=True)
     probes = reader.texts("probes", _one_of(PROBES))
     required = reader.texts("required", _one_of(PROBES))
-    over = reader.number("over", 0, least=0) if reader.has("over") else None
+    over = reader.number("over", 0, least=0, most=_HIGHEST) if reader.has("over") else None
     unit = reader.text("unit")
-    looks = reader.number("looks", 1, least=1)
-    reader.refuse_unknown()
-    if not probes:
+    looks = reader.number("looks", 1, least=1, most=_MOST_LOOKS) or 1
+    if looks != int(looks):
+        reader.problem("looks", f"must be a whole number, not {looks:g}")
+    if given == []:
         reader.problem("probes", "must name at least one kind of observation")
     if (over is None) != (unit is None):
         reader.problem("over", "needs a unit, and a unit needs over")
@@ -144,7 +174,7 @@ def _criterion(reader: Reader) -> Criterion | None:
         reader.problem("required", "must be among probes")
     if identity is None or title is None:
         return None
-    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks or 1), required)
+    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks), required)
 
 
 def judge(
@@ -162,18 +192,20 @@ def judge(
     breaches = {key: list(value) for key, value in state.breaches.items()}
     seen = set(state.seen)
     for item in observations:
-        if item.ok is not None:
-            seen.add(item.probe)
         for criterion in criteria:
-            key = f"{criterion.id} {item.probe} {item.subject}"
             breached = criterion.breached_by(item)
+            if breached is None:
+                continue
+            seen.add(f"{criterion.id} {item.probe}")
+            key = f"{criterion.id} {item.probe} {item.subject}"
             if breached:
                 breaches.setdefault(key, []).append(item.to_dict())
-            elif breached is not None:
+            else:
                 breaches.pop(key, None)
     after = State(breaches, frozenset(seen))
     findings = tuple(_finding(criterion, after, deadline=deadline) for criterion in criteria)
-    return after, Verdict(_overall([finding for finding in findings if finding.mode == "enforce"]), findings)
+    overall = _overall([finding for finding in findings if finding.mode == "enforce"])
+    return after, Verdict(overall, deadline, findings)
 
 
 def _overall(enforced: Sequence[Finding]) -> str:
@@ -184,11 +216,12 @@ def _overall(enforced: Sequence[Finding]) -> str:
 
 
 def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
-    mine = [items for key, items in state.breaches.items() if key.startswith(f"{criterion.id} ")]
-    worst: Sequence[Mapping[str, Any]] = max(mine, key=len, default=())
-    missing = tuple(probe for probe in criterion.required if probe not in state.seen)
+    mine = _runs(criterion, state)
+    worst: Sequence[Mapping[str, Any]] = mine[-1] if mine else ()
+    looked = [probe for probe in criterion.probes if f"{criterion.id} {probe}" in state.seen]
+    missing = tuple(probe for probe in criterion.required if probe not in looked)
     if len(worst) >= criterion.looks:
-        confirmed = [items[-1] for items in mine if len(items) >= criterion.looks]
+        confirmed = [items[-1] for items in reversed(mine) if len(items) >= criterion.looks]
         verdict, reason = ROLLBACK, "; ".join(_words(criterion, item) for item in confirmed)
     elif missing:
         verdict = ROLLBACK if deadline else INCONCLUSIVE
@@ -197,9 +230,8 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
         verdict = ROLLBACK if deadline else INCONCLUSIVE
         reason = f"{len(worst)} of {criterion.looks} looks: {_words(criterion, worst[-1])}"
     else:
-        looked = sorted(state.seen & set(criterion.probes))
         verdict = HOLD if looked else INCONCLUSIVE
-        reason = f"seen well: {', '.join(looked)}" if looked else "no evidence"
+        reason = f"seen well: {', '.join(sorted(looked))}" if looked else "no evidence"
     return Finding(
         criterion.id,
         criterion.title,
@@ -214,7 +246,18 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
     )
 
 
+def _runs(criterion: Criterion, state: State) -> list[Sequence[Mapping[str, Any]]]:
+    """The breaches of each subject; what decides stands last, in whatever order the subjects were looked at."""
+    mine = []
+    for key, items in state.breaches.items():
+        identity, _, rest = key.partition(" ")
+        probe, _, subject = rest.partition(" ")
+        if identity == criterion.id and probe in criterion.probes and items:
+            mine.append((len(items), -criterion.probes.index(probe), subject, items))
+    return [items for *_, items in sorted(mine, key=lambda entry: entry[:3])]
+
+
 def _words(criterion: Criterion, item: Mapping[str, Any]) -> str:
     if criterion.over is None:
-        return f"{item['subject']}: {item['detail']}"
+        return " ".join(f"{item['subject']}: {item['detail']}".split())
     return f"{item['subject']} took {item['value']:.1f} {item['unit']}, more than {criterion.over:g} {criterion.unit}"

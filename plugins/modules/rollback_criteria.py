@@ -22,7 +22,7 @@ options:
     required: true
     suboptions:
       id:
-        description: A short name, such as V(R3).
+        description: A short name without spaces, such as V(R3).
         type: str
         required: true
       title:
@@ -35,12 +35,14 @@ options:
         choices: [enforce, warn, shadow]
         default: enforce
       probes:
-        description: The kinds of observation that it looks at.
+        description: The kinds of observation that it looks at, the most telling first.
         type: list
         elements: str
         required: true
       over:
-        description: A value above it is a breach. Without it, an observation that is not ok is one.
+        description:
+          - A value above it is a breach. Without it, an observation that is not ok is one.
+          - With it, an observation that is not ok and yet within the limit neither counts nor clears what was counted.
         type: float
       unit:
         description: The unit of O(criteria[].over).
@@ -63,7 +65,9 @@ options:
     type: dict
     default: {}
   deadline:
-    description: Nothing more will be seen. Required evidence that is missing is then a reason to go back.
+    description:
+      - Nothing more will be seen. Required evidence that is missing is then a reason to go back, and so is a breach
+        that nothing disproved.
     type: bool
     default: false
   fail:
@@ -102,22 +106,31 @@ EXAMPLES = r"""
 RETURN = r"""
 verdict:
   description: What the criteria say.
-  returned: always
+  returned: when the arguments can be judged by
   type: dict
   contains:
     overall:
       description: V(rollback) as soon as an enforced criterion says so, else V(inconclusive), else V(hold).
       type: str
+    deadline:
+      description: Whether nothing more was to be seen.
+      type: bool
     criteria:
-      description: For each criterion its verdict, reason, count, looks, threshold and the observations behind it.
+      description:
+        - For each criterion its verdict, reason, count, looks, threshold and the observations behind it, the deciding
+          one last.
       type: list
       elements: dict
+judged:
+  description: How many observations were judged, those remembered in O(state) aside.
+  returned: when the arguments can be judged by
+  type: int
 state:
   description: What to hand to the next judgement.
-  returned: always
+  returned: when the arguments can be judged by
   type: dict
 msg:
-  description: The reasons to go back, or the overall verdict.
+  description: The reasons to go back, the overall verdict, or what is wrong with the arguments; one line.
   returned: always
   type: str
 """

@@ -269,7 +269,7 @@ class Collector:
         if isinstance(part.get("run"), Mapping):
             host.run = {key: bounded(part["run"].get(key)) for key in _RUN_KEYS}
         if isinstance(part.get("verdict"), Mapping) and event.ours == "rollback_criteria":
-            self._judged(host, bounded(part["verdict"]))
+            self._judged(host, bounded(part["verdict"]), empty=part.get("judged") == 0)
         self._read_ours(host, event, part)
 
     def _read_ours(self, host: _Host, event: Ended, part: Mapping[str, Any]) -> None:
@@ -297,9 +297,15 @@ class Collector:
             host.current = bounded(_mapping(part.get("status")).get("current"))
 
     @staticmethod
-    def _judged(host: _Host, verdict: dict[str, Any]) -> None:
-        if host.went_back:
+    def _judged(host: _Host, verdict: dict[str, Any], *, empty: bool) -> None:
+        """Keep a verdict; the release before is judged at the deadline, else a verdict is on the release that came in.
+
+        :param empty: there was nothing to judge; such a verdict says something only when it says to go back.
+        """
+        if host.went_back and verdict.get("deadline"):
             host.after = verdict
+        elif empty and verdict.get("overall") != "rollback":
+            return
         elif host.verdict is None or host.verdict.get("overall") != "rollback":
             host.verdict = verdict
 
@@ -365,7 +371,7 @@ class Collector:
         if failed:
             # nothing can have changed before preflight spoke, nor on a host that did not answer once
             silent = host.lost and host.remote_calls == 1
-            early = host.phases != [] and {phase.name for phase in host.phases} == {"preflight"}
+            early = host.phases != [] and {phase.name for phase in host.phases} <= {"verdict", "preflight"}
             untouched = host.refused is None and host.changed == 0 and (silent or early)
             return REFUSED if host.refused or untouched else FAILED_RUN
         if host.already:

@@ -94,9 +94,10 @@ class Story:
         """Preflight lets the run pass."""
         return self.ours("preflight", {"run": {**RUN, **changes}, "already": False, "observations": []})
 
-    def judged(self, overall: str, **changes: object) -> Story:
+    def judged(self, overall: str, *, deadline: bool = False, judged: int = 1, **changes: object) -> Story:
         """The judge speaks."""
-        return self.ours("rollback_criteria", {"verdict": verdict(overall, **changes)}, phase="verdict")
+        spoken = {**verdict(overall, **changes), "deadline": deadline}
+        return self.ours("rollback_criteria", {"verdict": spoken, "judged": judged}, phase="verdict")
 
     def fails(self, message: str) -> Story:
         """The play fails with what it knows."""
@@ -132,7 +133,7 @@ def bad_deploy() -> Story:
     story.judged("rollback").fails("R2 Critical functionality broken: create a test campaign: answered 500")
     back = {"taken_back": "1.2.0", "standing": "1.1.0", "rails_boots": 1, "logs": "/var/lib/slipway/swarm/logs/7"}
     story.ours("rollback", back, changed=True)
-    story.judged("hold").ours("conclude", {"current": "1.1.0"})
+    story.judged("hold", deadline=True).ours("conclude", {"current": "1.1.0"})
     return story.fails("1.2.0 was taken back, 1.1.0 runs")
 
 

@@ -66,6 +66,24 @@ def test_a_rollback_is_not_forgotten_when_a_later_look_is_well() -> None:
     assert Story().opened().judged("rollback").judged("hold").host()["verdict"]["overall"] == "rollback"
 
 
+def test_a_failure_judged_after_going_back_is_a_verdict_on_what_came_in() -> None:
+    broken = seen("migration", "migrate", "raised", ok=False)
+    story = Story().opened().ours("migrate", {"msg": "no", "observations": [broken]}, status=FAILED)
+    story.ours("rollback", {"taken_back": "1.2.0", "standing": "1.1.0"}).judged("rollback", observations=[broken])
+    assert story.host()["after"] is None
+    host = story.judged("hold", deadline=True).host()
+    assert (host["verdict"]["overall"], host["after"]["overall"]) == ("rollback", "hold")
+
+
+def test_a_verdict_that_had_nothing_to_judge_is_left_out() -> None:
+    assert Story().judged("hold", judged=0).opened().host()["verdict"] is None
+
+
+@pytest.mark.parametrize("overall,judged", [("inconclusive", 3), ("rollback", 0)])
+def test_missing_evidence_is_told(overall: str, judged: int) -> None:
+    assert Story().opened().judged(overall, judged=judged).host()["verdict"]["overall"] == overall
+
+
 def test_what_the_play_says_in_words_is_no_observation_of_its_own() -> None:
     assert [item["subject"] for item in bad_deploy().host()["observations"]] == ["create a test campaign"]
     assert [item["probe"] for item in refused().host()["observations"]] == ["gate"] * 3
@@ -98,6 +116,16 @@ def test_an_unreachable_host_is_lost_and_its_failure_an_observation() -> None:
 def test_a_role_that_refuses_its_arguments_is_a_refusal() -> None:
     story = Story().task("ansible.builtin.validate_argument_spec", {"msg": "no"}, status=FAILED, phase="preflight")
     assert story.host()["outcome"] == "refused"
+
+
+def test_criteria_that_cannot_be_judged_by_refuse_the_deploy() -> None:
+    story = Story().ours(
+        "rollback_criteria", {"msg": "criteria: R2 stands there twice"}, status=FAILED, phase="verdict"
+    )
+    assert story.host()["outcome"] == "refused"
+    again = Story().judged("inconclusive", judged=0)
+    again.task("ansible.builtin.validate_argument_spec", {"msg": "no"}, status=FAILED, phase="preflight")
+    assert again.host()["outcome"] == "refused"
 
 
 def test_a_task_before_preflight_that_fails_is_no_refusal() -> None:

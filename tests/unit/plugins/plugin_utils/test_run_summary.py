@@ -34,7 +34,7 @@ def text(story: Story) -> str:
             BAD,
         ),
         (
-            Story().opened().ours("rollback", back).judged("rollback").fails("no"),
+            Story().opened().ours("rollback", back).judged("rollback", deadline=True).fails("no"),
             "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs BUT FAILS ITS CHECKS",
             BAD,
         ),
@@ -44,12 +44,12 @@ def text(story: Story) -> str:
             BAD,
         ),
         (
-            Story().opened(verb="rollback", release=None).ours("rollback", back).judged("inconclusive"),
+            Story().opened(verb="rollback", release=None).ours("rollback", back).judged("inconclusive", deadline=True),
             "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs",
             GOOD,
         ),
         (
-            Story().opened(verb="rollback", release=None).ours("rollback", back).judged("hold"),
+            Story().opened(verb="rollback", release=None).ours("rollback", back).judged("hold", deadline=True),
             "site1: swarm 1.2.0 TAKEN BACK, 1.1.0 runs",
             GOOD,
         ),

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.slipway.release.plugins.module_utils._criteria import (
+    CriteriaError,
+    Criterion,
+    Finding,
+    State,
+    Verdict,
+    judge,
+    parse,
+)
+from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.promise("R1", "R2", "R3", "R4")
+
+ROOT = Path(__file__).parents[4]
+CRITERIA = parse(
+    [
+        {"id": "R1", "title": "Database migrations fail", "probes": ["migration"]},
+        {
+            "id": "R2",
+            "title": "Critical functionality broken",
+            "probes": ["switch", "service", "flow", "page"],
+            "required": ["service", "page"],
+        },
+        {"id": "R3", "title": "A page takes over 5 seconds", "probes": ["page"], "over": 5, "unit": "s", "looks": 3},
+        {"id": "C2", "title": "A cache is not warm", "mode": "warn", "probes": ["cache"]},
+    ]
+)
+SLOW = next(item for item in CRITERIA if item.id == "R3")
+
+
+def seen(
+    probe: str, subject: str = "it", *, ok: bool | None = True, value: float | None = None, detail: str = "as told"
+) -> Observation:
+    unit = None if value is None else "s"
+    return Observation(probe, subject, "2026-11-23T08:00:00.000Z", value, unit, ok=ok, detail=detail)
+
+
+EVIDENCE = [seen("service"), seen("page", value=0.1)]
+
+observations = st.lists(
+    st.builds(
+        seen,
+        st.sampled_from(["migration", "switch", "service", "flow", "page", "cache", "gate"]),
+        st.sampled_from(["/agents", "/campaigns", "create a test campaign"]),
+        ok=st.sampled_from([True, False, None]),
+        value=st.none() | st.floats(0, 10),
+    ),
+    max_size=20,
+)
+
+
+def words(verdict: Verdict) -> dict[str, str]:
+    return {finding.id: finding.verdict for finding in verdict.findings}
+
+
+def judged(*items: Observation, deadline: bool = False) -> Verdict:
+    return judge(CRITERIA, State(), items, deadline=deadline)[1]
+
+
+def finding(identity: str, *items: Observation, deadline: bool = False) -> Finding:
+    return next(item for item in judged(*items, deadline=deadline).findings if item.id == identity)
+
+
+@given(observations, observations, st.booleans())
+def test_the_judge_is_pure(before: list[Observation], items: list[Observation], deadline: bool) -> None:
+    state, _ = judge(CRITERIA, State(), before)
+    kept = json.dumps(state.to_dict())
+    assert judge(CRITERIA, state, items, deadline=deadline) == judge(CRITERIA, state, items, deadline=deadline)
+    assert json.dumps(state.to_dict()) == kept
+
+
+@given(observations, observations, st.booleans())
+def test_a_state_survives_json(before: list[Observation], items: list[Observation], deadline: bool) -> None:
+    state, _ = judge(CRITERIA, State(), before)
+    again = State.from_dict(json.loads(json.dumps(state.to_dict())))
+    assert again == state
+    assert judge(CRITERIA, again, items, deadline=deadline) == judge(CRITERIA, state, items, deadline=deadline)
+
+
+@given(observations, observations, st.booleans())
+def test_judging_in_parts_ends_as_judging_at_once(
+    first: list[Observation], second: list[Observation], deadline: bool
+) -> None:
+    state, _ = judge(CRITERIA, State(), first)
+    assert judge(CRITERIA, state, second, deadline=deadline) == judge(
+        CRITERIA, State(), first + second, deadline=deadline
+    )
+
+
+@given(observations, st.randoms(use_true_random=False), st.booleans())
+def test_the_order_of_different_subjects_does_not_matter(
+    items: list[Observation], dice: random.Random, deadline: bool
+) -> None:
+    queues: dict[tuple[str, str], list[Observation]] = {}
+    for item in items:
+        queues.setdefault((item.probe, item.subject), []).append(item)
+    mixed = []
+    while queues:
+        key = dice.choice(sorted(queues))
+        mixed.append(queues[key].pop(0))
+        queues = {name: queue for name, queue in queues.items() if queue}
+    assert judge(CRITERIA, State(), mixed, deadline=deadline) == judge(CRITERIA, State(), items, deadline=deadline)
+
+
+@given(observations, observations, st.booleans())
+def test_well_observations_never_ask_to_go_back(
+    items: list[Observation], more: list[Observation], deadline: bool
+) -> None:
+    well = [seen(item.probe, item.subject, value=0.1) for item in more]
+    state, before = judge(CRITERIA, State(), items, deadline=deadline)
+    after = judge(CRITERIA, state, well, deadline=deadline)[1]
+    was, becomes = words(before), words(after)
+    assert [name for name in was if was[name] != "rollback" and becomes[name] == "rollback"] == []
+    assert before.overall == "rollback" or after.overall != "rollback"
+
+
+@given(observations)
+def test_missing_required_evidence_is_never_a_pass(items: list[Observation]) -> None:
+    blind = [item for item in items if item.probe != "page" or item.ok is None]
+    state, verdict = judge(CRITERIA, State(), blind)
+    assert words(verdict)["R2"] != "hold"
+    assert verdict.overall != "hold"
+    closed = judge(CRITERIA, state, [], deadline=True)[1]
+    assert (words(closed)["R2"], closed.overall, closed.deadline) == ("rollback", "rollback", True)
+
+
+@given(observations)
+def test_what_decides_is_the_last_observation_behind_it(items: list[Observation]) -> None:
+    for found in judge(CRITERIA, State(), items)[1].findings:
+        subjects = [item["subject"] for item in found.observations]
+        probes = [item["probe"] for item in found.observations]
+        if found.observations:
+            last = (probes[-1], subjects[-1])
+            assert list(zip(probes, subjects, strict=True)).count(last) == found.count
+
+
+@given(observations)
+def test_only_an_enforced_criterion_decides(items: list[Observation]) -> None:
+    advisory = [Criterion(**{**vars(item), "mode": "shadow"}) for item in CRITERIA]
+    verdict = judge(advisory, State(), items, deadline=True)[1]
+    assert (verdict.overall, verdict.message) == ("hold", "")
+
+
+def test_the_message_says_what_is_wrong() -> None:
+    broken = seen("flow", "create a test campaign", ok=False, detail="POST /campaigns: 500,\nexpected 302 or 303")
+    assert judged(*EVIDENCE, broken).message == (
+        "R2 Critical functionality broken: create a test campaign: POST /campaigns: 500, expected 302 or 303"
+    )
+
+
+def test_the_most_telling_kind_comes_first_in_the_reason() -> None:
+    page, switch = seen("page", "/agents", ok=False), seen("switch", "switch", ok=False)
+    assert finding("R2", page, switch).reason == "switch: as told; /agents: as told"
+
+
+def test_a_page_has_to_be_slow_often_enough() -> None:
+    slow = seen("page", "/campaigns", value=8.04)
+    assert (finding("R3", slow, slow).verdict, finding("R3", slow, slow).count) == ("inconclusive", 2)
+    found = finding("R3", slow, slow, slow)
+    assert (found.verdict, found.reason) == ("rollback", "/campaigns took 8.0 s, more than 5 s")
+    assert (found.count, found.looks, found.threshold) == (3, 3, 5)
+
+
+def test_slow_looks_at_different_pages_are_not_added_up() -> None:
+    items = [seen("page", subject, value=8) for subject in ("/a", "/b", "/c", "/a", "/b")]
+    assert finding("R3", *items).count == 2
+
+
+def test_what_is_slow_is_told_before_what_was_slow_once() -> None:
+    found = finding("R3", *[seen("page", "/agents", value=8)] * 3, seen("page", "/campaigns", value=6))
+    assert found.reason == "/agents took 8.0 s, more than 5 s"
+    assert [item["subject"] for item in found.observations] == ["/campaigns", "/agents", "/agents", "/agents"]
+
+
+def test_exactly_the_limit_is_no_breach() -> None:
+    assert SLOW.breached_by(seen("page", value=5)) is False
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        seen("page", value=8, ok=None),
+        seen("page", value=0.1, ok=False),
+        seen("page", ok=False),
+        seen("service", value=8),
+        Observation("page", "it", "2026-11-23T08:00:00Z", 8000, "ms", ok=True, detail=""),
+    ],
+)
+def test_what_says_nothing_about_speed(item: Observation) -> None:
+    assert SLOW.breached_by(item) is None
+    assert finding("R3", item).reason == "no evidence"
+    slow = seen("page", value=8)
+    assert finding("R3", slow, slow, item).count == 2
+
+
+def test_a_look_that_is_well_clears_its_subject_alone() -> None:
+    items = [seen("page", "/a", ok=False), seen("page", "/b", ok=False), seen("page", "/a")]
+    assert [item["subject"] for item in finding("R2", *items).observations] == ["/b"]
+
+
+def test_what_could_not_be_seen_clears_nothing_and_is_no_evidence() -> None:
+    assert finding("R2", seen("page", ok=False), seen("page", ok=None)).verdict == "rollback"
+    assert finding("R2", seen("service"), seen("page", ok=None)).missing == ("page",)
+
+
+def test_evidence_for_one_criterion_is_none_for_another() -> None:
+    timed = parse(
+        [
+            {"id": "R2", "title": "Broken", "probes": ["page"]},
+            {"id": "R3", "title": "Slow", "probes": ["page"], "over": 5, "unit": "s", "required": ["page"]},
+        ]
+    )
+    verdict = judge(timed, State(), [seen("page")], deadline=True)[1]
+    assert words(verdict) == {"R2": "hold", "R3": "rollback"}
+
+
+def test_a_breach_that_nothing_disproved_counts_at_the_deadline() -> None:
+    slow = seen("page", value=8)
+    assert finding("R3", slow, deadline=True).verdict == "rollback"
+    assert finding("R3", slow, seen("page", value=1), deadline=True).verdict == "hold"
+
+
+def test_a_criterion_that_nobody_required_evidence_for_leaves_nothing_open() -> None:
+    verdict = judged(*EVIDENCE, deadline=True)
+    assert (verdict.overall, words(verdict)["R1"]) == ("hold", "inconclusive")
+
+
+def test_ids_with_the_same_beginning_are_kept_apart() -> None:
+    pair = parse(
+        [
+            {"id": "R3", "title": "Slow", "probes": ["page"], "over": 5, "unit": "s"},
+            {"id": "R3.1", "title": "Broken", "probes": ["page"]},
+        ]
+    )
+    _, verdict = judge(pair, State(), [seen("page", value=1), seen("page", value=1, ok=False)])
+    assert words(verdict) == {"R3": "hold", "R3.1": "rollback"}
+
+
+def test_a_state_of_criteria_that_are_gone_is_not_looked_at() -> None:
+    state, _ = judge(CRITERIA, State(), [seen("page", ok=False), seen("flow", ok=False)])
+    narrowed = parse([{"id": "R2", "title": "Broken", "probes": ["flow"]}])
+    found = judge(narrowed, state, [])[1].findings[0]
+    assert [item["probe"] for item in found.observations] == ["flow"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"breaches": None},
+        {"breaches": []},
+        {"breaches": {"R2 page /a": {}}},
+        {"breaches": {"R2 page /a": [3]}},
+        {"breaches": {"R2 page /a": [{"subject": "/a"}]}},
+        {"seen": 3},
+        {"seen": "page"},
+        {"verdict": {}},
+    ],
+)
+def test_a_state_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(CriteriaError, match=r"^state: "):
+        State.from_dict(broken)
+
+
+def test_all_problems_are_told_at_once_each_once() -> None:
+    with pytest.raises(CriteriaError) as caught:
+        parse(
+            [
+                {"id": "R 1", "title": "Broken", "probes": ["pages"], "mode": "block"},
+                {"id": "R3", "probes": ["page"], "over": 5, "looks": 1.5},
+                {"id": "R3", "title": "Slow", "probes": [], "required": ["page"], "look": 3},
+                {"id": "R4", "title": "Lost", "over": -1, "unit": "s", "looks": float("inf")},
+            ]
+        )
+    assert str(caught.value).split("; ") == [
+        "criteria[0].id: must be up to 40 letters, digits, dots, dashes, underscores, not 'R 1'",
+        "criteria[0].mode: must be one of enforce, warn, shadow, not 'block'",
+        next(
+            line for line in str(caught.value).split("; ") if line.startswith("criteria[0].probes[0]: must be one of")
+        ),
+        "criteria[1].title: is required",
+        "criteria[1].looks: must be a whole number, not 1.5",
+        "criteria[1].over: needs a unit, and a unit needs over",
+        "criteria[2].probes: must name at least one kind of observation",
+        "criteria[2].required: must be among probes",
+        "criteria[2].look: is unknown: did you mean looks?",
+        "criteria[3].probes: is required",
+        "criteria[3].over: must be a number from 0 to 1e+09",
+        "criteria[3].looks: must be a number from 1 to 1000",
+    ]
+
+
+def test_an_id_stands_there_once() -> None:
+    names = [f"R{number}" for number in range(9)]
+    twice = [{"id": name, "title": "Slow", "probes": ["page"]} for name in names * 2]
+    with pytest.raises(CriteriaError) as caught:
+        parse(twice)
+    assert str(caught.value) == "; ".join(f"criteria: {name} stands there twice" for name in names)
+
+
+@pytest.mark.parametrize("strange", [None, "R1", 3, {}, [], [None], [[]], ["R1"]])
+def test_what_is_no_list_of_criteria_is_refused(strange: object) -> None:
+    with pytest.raises(CriteriaError, match=r"^criteria"):
+        parse(strange)
+
+
+def test_the_criteria_of_the_role_can_be_judged_by() -> None:
+    defaults = yaml.safe_load((ROOT / "roles/verdict/defaults/main.yml").read_text())
+    found = {item.id: item for item in parse(defaults["verdict_criteria"])}
+    assert {name for name, item in found.items() if item.mode == "enforce"} >= {"R1", "R2", "R3", "R4"}
+    assert (found["R3"].over, found["R3"].unit, found["R2"].required) == (5, "s", ("service", "page"))
