@@ -20,6 +20,7 @@ Look = Callable[[], Witness]
 Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
+LEDGER = f"find {STATE} -type f | sort | xargs sha256sum"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,11 @@ def test_a_second_deploy_changes_and_restarts_nothing_and_is_quick(play: Play, l
     assert run.record["seconds"] < 10
 
 
+@pytest.fixture(scope="module")
+def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
+    return look(), sh(LEDGER)
+
+
 @pytest.mark.parametrize(
     "playbook, arguments",
     [
@@ -122,13 +128,11 @@ def test_a_second_deploy_changes_and_restarts_nothing_and_is_quick(play: Play, l
     ],
 )
 def test_check_mode_changes_nothing_and_tells_what_would_change(
-    play: Play, look: Look, sh: Sh, playbook: str, arguments: tuple[str, ...]
+    play: Play, look: Look, sh: Sh, at_rest: tuple[Witness, str], playbook: str, arguments: tuple[str, ...]
 ) -> None:
-    before, state = look(), sh(f"find {STATE} -type f | sort | xargs sha256sum")
     run = play(playbook, "--check", *arguments)
     assert run.returncode == 0, run.output
-    assert look() == before
-    assert sh(f"find {STATE} -type f | sort | xargs sha256sum") == state
+    assert (look(), sh(LEDGER)) == at_rest
     would_change = playbook in {"rollback.yml", "playbooks/backup.yml"} or "release_version=1.2.0" in arguments
     assert (run.changed > 0) == would_change, run.output
 

@@ -1,0 +1,158 @@
+"""Gates that a lab host cannot show: another clock, a port that is taken, a database elsewhere, tools too old."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Gates, Request, look
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
+
+pytestmark = pytest.mark.promise("G8")
+
+PROFILE = Profile.parse(
+    {
+        "name": "swarm",
+        "directory": "/opt/swarm",
+        "version_variable": "APP_VERSION",
+        "required_variables": ["POSTGRES_PASSWORD"],
+        "repository": {"url": "/srv/git/swarm.git"},
+        "services": {"web": "web", "database": "postgres"},
+        "database": {"name": "swarm_production", "user": "swarm_owner"},
+        "base_url": "http://127.0.0.1",
+    }
+)
+
+
+class Runner:
+    """Answers the questions for versions."""
+
+    def __init__(self, engine: str = "26.1.5", compose: str = "2.26.1") -> None:
+        self.engine = engine
+        self.compose = compose
+
+    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        if argv[:2] == ["docker", "version"]:
+            if not self.engine:
+                raise CommandError(argv, 1, "Cannot connect to the Docker daemon")
+            return Completed(0, self.engine, "")
+        return Completed(0 if self.compose else 1, self.compose, "")
+
+
+def site(tmp_path: Path, services: dict[str, Any] | None = None, runner: Runner | None = None) -> Site:
+    return cast(
+        "Site",
+        SimpleNamespace(
+            profile=PROFILE,
+            ledger=Ledger(tmp_path / "ledger"),
+            runner=runner or Runner(),
+            directory=Path("/opt/swarm"),
+            env_file=EnvFile(tmp_path / ".env"),
+            environment={},
+            checkout=SimpleNamespace(exists=True, head=lambda: "a" * 40),
+            compose=SimpleNamespace(config={"services": services or {"web": {}, "postgres": {}}}),
+            containers=lambda service=None: [],  # noqa: ARG005 - the site's own signature
+        ),
+    )
+
+
+def refusal(gates: Gates, name: str) -> str:
+    with pytest.raises(SlipwayError) as caught:
+        getattr(gates, name)()
+    return str(caught.value)
+
+
+REQUEST = Request("deploy", "r1", "1.1.0", "1.1.0")
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_a_clock_that_is_wrong_is_refused_and_a_right_one_is_not(tmp_path: Path, skew: int) -> None:
+    wrong = Gates(site(tmp_path), Request("deploy", "r1", controller_time=time.time() + skew))
+    assert f"differs from the controller's by {-skew:+d} s" in refusal(wrong, "clock")
+    assert Gates(site(tmp_path), Request("deploy", "r1", controller_time=time.time())).clock()
+
+
+def test_a_port_of_another_program_is_refused_and_a_free_one_is_not(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        published = {"web": {"ports": [{"host_ip": "127.0.0.1", "published": str(port), "protocol": "tcp"}]}}
+        assert f"port {port} is taken" in refusal(Gates(site(tmp_path, published), REQUEST), "ports")
+    assert Gates(site(tmp_path, published), REQUEST).ports() == "1 to be opened"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:secret@db.managed.example/app", "postgresql://u:secret@10.0.0.9:5432/app"]
+)
+def test_a_database_outside_the_project_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+    services = {"web": {"environment": {"DATABASE_URL": url}}, "postgres": {}}
+    said = refusal(Gates(site(tmp_path, services), REQUEST), "database")
+    assert "outside this Compose project" in said
+    assert "secret" not in said
+
+
+def test_a_database_by_its_container_name_is_inside(tmp_path: Path) -> None:
+    services = {
+        "web": {"environment": {"DATABASE_URL": "postgresql://u:p@swarm-db/app"}},
+        "postgres": {"container_name": "swarm-db"},
+    }
+    assert Gates(site(tmp_path, services), REQUEST).database() == "nothing is installed yet"
+
+
+@pytest.mark.parametrize(
+    "runner, gate, said",
+    [
+        (Runner(engine="20.10.24"), "docker", "Docker Engine is 20.10.24: version 25 or later"),
+        (Runner(engine=""), "docker", "does not answer (Cannot connect to the Docker daemon)"),
+        (Runner(compose=""), "compose", "Docker Compose v2 is not installed"),
+        (Runner(compose="2.4.1"), "compose", "version 2.20 or later"),
+    ],
+)
+def test_tools_that_are_too_old_or_missing_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Runner, gate: str, said: str
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert said in refusal(Gates(site(tmp_path, runner=runner), REQUEST), gate)
+
+
+def test_a_release_that_was_left_half_done_comes_first(tmp_path: Path) -> None:
+    place = site(tmp_path)
+    with place.ledger.locked():
+        place.ledger.update(current="1.0.0", candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)))
+    assert "1.1.0 was left half done (migrating): run playbooks/rollback.yml" in refusal(
+        Gates(place, REQUEST), "candidate"
+    )
+    assert "left half done" in Gates(place, REQUEST).drift()
+
+
+def test_a_vault_that_differs_from_what_runs_is_not_passed_over(tmp_path: Path) -> None:
+    place = site(tmp_path)
+    place.environment["POSTGRES_PASSWORD"] = "new"  # a stand-in for a secret that was changed in the vault
+    place.env_file.path.write_text("POSTGRES_PASSWORD=old\n")
+    with place.ledger.locked():
+        place.ledger.update(current="1.1.0")
+    said = refusal(Gates(place, REQUEST), "secrets")
+    assert "POSTGRES_PASSWORD in application_environment is not what" in said
+    assert "new release" in said
+
+
+def test_all_failures_come_at_once_and_none_hides_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    answer = look(site(tmp_path), Request("deploy", "r1", "1.1.0", "1.1.0", time.time() + 999))
+    failed = {line.split(":")[0] for line in answer.failures}
+    assert {"docker", "secrets", "clock"} <= failed
+    assert not answer.already
+    assert answer.commit is None
+
+
+def test_every_verb_has_gates_that_exist() -> None:
+    assert all(callable(getattr(Gates, name)) for names in GATES.values() for name in names)
