@@ -17,6 +17,7 @@ from typing import Any, Callable
 from ._errors import CommandError, SlipwayError
 from ._ledger import State
 from ._observation import Observation
+from ._plan_rollback import check_images, way_back
 from ._plan_stage import missing_services
 from ._site import Site
 
@@ -316,6 +317,14 @@ class Gates:
             )
         return f"{self._state.current} runs"
 
+    def road_back(self) -> str:
+        """A release to go back to, with all its images."""
+        version, before = way_back(self.site, self._state)
+        if before.version is None:
+            return f"{version} is the first here: it is stopped"
+        check_images(self.site, self.site.ledger.known_release(before.version))
+        return f"from {version} to {before.version}"
+
     def already(self) -> bool:
         """Whether the release asked for is the one that stands, and its files and containers are whole."""
         version = self.request.version
@@ -344,7 +353,7 @@ GATES: dict[str, tuple[str, ...]] = {
         "drift",
     ),
     "backup": (*_HOST, "compose_files", "database", "disk", "lock"),
-    "rollback": (*_HOST, "lock"),
+    "rollback": (*_HOST, "lock", "road_back"),
 }
 
 

@@ -31,6 +31,15 @@ def way_back(site: Site, state: State) -> tuple[str, Before]:
     return state.current, before
 
 
+def check_images(site: Site, release: Release) -> None:
+    """Refuse to go back to a release whose images somebody removed."""
+    gone = [service for service, image in release.images.items() if site.docker.image_id(image) is None]
+    if gone:
+        raise SlipwayError(
+            f"the image of {', '.join(gone)} of release {release.version} is not on this host any more: load it again"
+        )
+
+
 def migrations_to_undo(applied: list[str], before: list[str]) -> list[str]:
     """What was applied since, newest first: a set difference, never a count."""
     return sorted(set(applied) - set(before), key=int, reverse=True)
@@ -191,11 +200,7 @@ def rollback(site: Site, identity: str, timeout: float) -> Plan:
     way = _WayBack(site, identity, timeout)
     if way.before.version is None:
         return _stop_first_install(site, way.version, way.new)
-    gone = [name for name, image in way.old.images.items() if site.docker.image_id(image) is None]
-    if gone:
-        raise SlipwayError(
-            f"the image of {', '.join(gone)} of release {way.old.version} is not on this host any more: load it again"
-        )
+    check_images(site, way.old)
     steps = [
         Step("name the release to take back", lambda: way.opened, way.reopen),
         Step("stop the new code", way.new_code_stopped, way.stop_code),

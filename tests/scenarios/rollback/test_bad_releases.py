@@ -64,7 +64,11 @@ def test_a_bad_release_is_taken_back(play: Play, look: Look, sh: Sh, version: st
     assert after.files == before.files
     assert after.leftovers == []
 
-    verdict = run.record["hosts"]["site1"]["verdict"]
+    site = run.record["hosts"]["site1"]
+    # the way there and the way back together
+    assert site["remote_calls"] <= 30
+    assert site["rails_boots"] <= 2
+    verdict = site["verdict"]
     deciding = [item for item in verdict["criteria"] if item["verdict"] == "rollback"]
     assert [item["id"] for item in deciding] == [criterion]
     assert said in json.dumps(deciding)
@@ -107,11 +111,13 @@ def test_a_host_that_is_lost_in_the_middle_is_taken_back_when_it_answers_again(p
     def cut() -> None:
         begun = '"release": "1.2.0", "step": "run db:migrate", "event": "begin"'
         sh(f"for i in $(seq 600); do tail -2 {STATE}/journal.jsonl | grep -q '{begun}' && break; sleep 0.1; done")
-        sh("iptables -I INPUT -p tcp --dport 22 -j DROP")
+        rules = ("INPUT -p tcp --dport 22 -j DROP", "OUTPUT -p tcp --sport 22 -j DROP")
+        sh("; ".join(f"iptables -I {rule}" for rule in rules))
         try:
-            time.sleep(30)
+            # longer than ansible.cfg takes to notice
+            time.sleep(35)
         finally:
-            sh("iptables -D INPUT -p tcp --dport 22 -j DROP")
+            sh("; ".join(f"iptables -D {rule}" for rule in rules))
 
     cable = threading.Thread(target=cut)
     cable.start()
@@ -137,6 +143,7 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
     again = play("rollback.yml")
     assert again.returncode != 0
     assert "there is nothing to roll back to" in again.output
+    assert "REFUSED, nothing was changed" in again.output
     assert look().started == after.started
 
 
@@ -158,5 +165,9 @@ def test_a_failed_first_install_is_stopped_and_kept_and_the_next_one_stands(play
 
     good = play("deploy.yml", *arguments)
     assert good.returncode == 0, good.output
+    site = good.record["hosts"]["site1"]
+    assert site["outcome"] == "deployed"
+    assert site["remote_calls"] <= 30
+    assert site["rails_boots"] <= 2
     assert look().release == "1.1.0"
     assert sh("stat --format %a /opt/swarm/.env").strip() == "600"
