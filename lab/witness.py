@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 # One script, so that all is seen at one moment. The format of `container` is what _container reads.
 LOOK = r"""
+set -euo pipefail
 cd /opt/swarm
 git() { command git -c safe.directory=/opt/swarm "$@"; }
 of() { docker ps --no-trunc --filter label=com.docker.compose.project=swarm "$@"; }
@@ -28,8 +29,8 @@ find storage -type f -printf '%P\n' | sort | while read -r file; do
 done
 database pg_dump --schema-only --username swarm_owner swarm_production |
   grep -vE '^(--|SET |SELECT pg_catalog|\\(un)?restrict|$)' | sha256sum | sed 's/^/schema /'
-database psql -X --quiet --no-align --tuples-only --field-separator ' ' --username swarm_owner swarm_production <<'SQL'
-SELECT format('SELECT ''rows'', %L, count(*), md5(coalesce(string_agg(md5(t::text),  ORDER BY md5(t::text)), ))'
+database psql -XqAt -v ON_ERROR_STOP=1 --field-separator ' ' --username swarm_owner swarm_production <<'SQL'
+SELECT format('SELECT ''rows'', %L, count(*), md5(coalesce(string_agg(md5(t::text), '''' ORDER BY md5(t::text)), ''''))'
               ' FROM %I.%I t', tablename, schemaname, tablename)
 FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename \gexec
 SQL
@@ -110,6 +111,8 @@ def look(run: Callable[[str], str]) -> Witness:
             containers.append(_container(rest))
         else:
             single[kind] = rest.split(" ")[0]
+    if not rows or not files:
+        raise RuntimeError("the witness saw no row or no file: what it compares would always be the same")
     return Witness(
         commit=single["commit"],
         dirty=int(single["dirty"]),

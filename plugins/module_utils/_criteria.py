@@ -182,7 +182,8 @@ def judge(
 ) -> tuple[State, Verdict]:
     """Judge what was seen.
 
-    An observation that is well clears what the same subject did before; one that could not be made is no evidence.
+    An observation that is well clears what the same subject did before, unless that was reason enough to go back: what
+    has happened once is not undone by looking again. One that could not be made is no evidence.
 
     :param observations: in the order in which they were made.
     :param deadline: nothing more will be seen: required evidence that is missing is a reason to go back, and so is a
@@ -200,7 +201,7 @@ def judge(
             key = f"{criterion.id} {item.probe} {item.subject}"
             if breached:
                 breaches.setdefault(key, []).append(item.to_dict())
-            else:
+            elif len(breaches.get(key, ())) < criterion.looks:
                 breaches.pop(key, None)
     after = State(breaches, frozenset(seen))
     findings = tuple(_finding(criterion, after, deadline=deadline) for criterion in criteria)

@@ -205,8 +205,14 @@ def test_what_says_nothing_about_speed(item: Observation) -> None:
 
 
 def test_a_look_that_is_well_clears_its_subject_alone() -> None:
-    items = [seen("page", "/a", ok=False), seen("page", "/b", ok=False), seen("page", "/a")]
-    assert [item["subject"] for item in finding("R2", *items).observations] == ["/b"]
+    items = [seen("page", "/a", value=8), seen("page", "/b", value=8), seen("page", "/a", value=1)]
+    assert [item["subject"] for item in finding("R3", *items).observations] == ["/b"]
+
+
+def test_what_was_reason_enough_to_go_back_is_not_undone_by_looking_again() -> None:
+    slow = seen("page", value=8)
+    assert finding("R3", slow, slow, slow, seen("page", value=1)).verdict == "rollback"
+    assert finding("R2", seen("flow", ok=False), seen("flow"), *EVIDENCE).verdict == "rollback"
 
 
 def test_what_could_not_be_seen_clears_nothing_and_is_no_evidence() -> None:
