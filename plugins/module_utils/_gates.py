@@ -337,6 +337,7 @@ class Gates:
 
 
 _HOST = ("python", "docker", "compose")
+_WITHOUT_ENGINE = ("release", "secrets", "clock", "lock", "candidate")
 GATES: dict[str, tuple[str, ...]] = {
     "deploy": (
         *_HOST,
@@ -387,16 +388,17 @@ def look(site: Site, request: Request) -> Answer:
             detail, ok = f"{type(error).__name__}: {error}", False
         return Observation("gate", name, site.ledger.now(), None, None, ok=ok, detail=detail)
 
-    foundation = [one(name) for name in _HOST]
-    if not all(item.ok for item in foundation):
-        # without an engine the gates that ask it would only repeat that
-        rest = [name for name in GATES[request.verb] if name in ("release", "secrets", "clock", "lock", "candidate")]
-    else:
-        rest = [name for name in GATES[request.verb] if name not in _HOST]
+    rest = [name for name in GATES[request.verb] if name not in _HOST]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        observations = foundation + list(pool.map(one, rest))
-    whole = all(item.ok for item in observations)
-    return Answer(observations, gates.commit if whole else None, already=whole and gates.already())
+        foundation = list(pool.map(one, _HOST))
+        if not all(item.ok for item in foundation):
+            # the gates that need an engine would only repeat that there is none
+            rest = [name for name in rest if name in _WITHOUT_ENGINE]
+            return Answer([*foundation, *pool.map(one, rest)], None, already=False)
+        with site.at_rest():
+            observations = [*foundation, *pool.map(one, rest)]
+            whole = all(item.ok for item in observations)
+            return Answer(observations, gates.commit if whole else None, already=whole and gates.already())
 
 
 def facts(site: Site) -> dict[str, Any]:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +72,7 @@ class Site:
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
         self.env_file = EnvFile(self.directory / profile.env_file)
         self.rails_boots = 0
+        self._containers: list[Container] | None = None
 
     @cached_property
     def compose(self) -> Compose:
@@ -101,10 +104,19 @@ class Site:
         """The tag under which a release's image is kept, whatever the Compose files call it."""
         return f"slipway/{self.profile.name}-{service}:{version}"
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Look at the containers once for all questions inside the block, which changes none."""
+        self._containers = self.docker.containers(self.profile.name)
+        try:
+            yield
+        finally:
+            self._containers = None
+
     def containers(self, service: str | None = None) -> list[Container]:
         """The project's running containers, without one-off ones."""
-        found = (item for item in self.docker.containers(self.profile.name) if item.running and not item.oneoff)
-        return [item for item in found if service in (None, item.service)]
+        known = self._containers if self._containers is not None else self.docker.containers(self.profile.name)
+        return [item for item in known if item.running and not item.oneoff and service in (None, item.service)]
 
     @property
     def code_services(self) -> list[str]:
