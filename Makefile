@@ -28,7 +28,7 @@ types: setup
 	mypy
 
 unit: setup
-	pytest
+	pytest --junit-xml=build/junit/unit.xml
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
 	@scripts/molecule default rollback

@@ -1,0 +1,69 @@
+"""The repository is a collection too, and its modules are documented as they are."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTION = ROOT / "collections/ansible_collections/slipway/release"
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+LIBRARY = sorted((ROOT / "plugins/module_utils").glob("_*.py"))
+
+
+def test_the_links_of_the_collection_lead_to_the_repository() -> None:
+    links = sorted(COLLECTION.iterdir())
+    assert {path.name for path in links} == {"README.md", "galaxy.yml", "meta", "playbooks", "plugins", "roles"}
+    for link in links:
+        assert not link.readlink().is_absolute()
+        assert link.resolve() == (ROOT / link.name).resolve()
+
+
+def test_every_module_but_the_judge_turns_a_lost_host_into_a_failure() -> None:
+    links = {path.stem: path.readlink() for path in (ROOT / "plugins/action").glob("*.py") if path.is_symlink()}
+    assert set(links) == set(MODULES) - {"rollback_criteria"}
+    assert {str(target) for target in links.values()} == {"../plugin_utils/_host_call.py"}
+
+
+def test_ansible_doc_reads_every_module() -> None:
+    names = [f"slipway.release.{name}" for name in MODULES]
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "doc", "--json", "-t", "module", *names],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = json.loads(done.stdout)
+    assert set(shown) == set(names)
+    for name, item in shown.items():
+        assert item["doc"]["attributes"]["check_mode"]["support"] in {"full", "partial"}, name
+        assert item["examples"], name
+        assert item["return"], name
+
+
+def test_versions_agree() -> None:
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())
+    assert galaxy["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_what_runs_on_hosts_needs_the_standard_library_alone_and_is_python_3_9(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert (node.module or "").split(".")[0] in sys.stdlib_module_names
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 1, f"{path.name} imports from outside module_utils"

@@ -1,0 +1,60 @@
+"""Every role says what it takes, and takes what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+SHARED = {"application", "application_environment", "release_run", "release_version"}
+
+each_role = pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+
+
+def load(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text()) or {} if path.exists() else {}
+
+
+def entry_points(role: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = load(role / "meta/argument_specs.yml")["argument_specs"]
+    return found
+
+
+@each_role
+def test_the_arguments_are_the_defaults_and_the_required_ones(role: Path) -> None:
+    options = {name: item for entry in entry_points(role).values() for name, item in entry["options"].items()}
+    optional = {name for name, item in options.items() if not item.get("required")}
+    assert optional == set(load(role / "defaults/main.yml"))
+
+
+@each_role
+def test_a_default_in_the_specification_is_the_default(role: Path) -> None:
+    defaults = load(role / "defaults/main.yml")
+    for entry in entry_points(role).values():
+        for name, item in entry["options"].items():
+            if "default" in item:
+                assert item["default"] == defaults[name], name
+
+
+@each_role
+def test_public_variables_bear_the_role_s_name(role: Path) -> None:
+    names = {name for entry in entry_points(role).values() for name in entry["options"]}
+    assert {name for name in names - SHARED if not name.startswith(f"{role.name}_")} == set()
+
+
+@each_role
+def test_every_entry_point_has_a_task_file_and_is_used(role: Path) -> None:
+    used = "".join(path.read_text() for path in [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")])
+    for name in entry_points(role):
+        assert (role / f"tasks/{name}.yml").exists()
+    assert f"slipway.release.{role.name}\n" in used
+
+
+@each_role
+def test_task_files_are_short(role: Path) -> None:
+    for path in role.glob("tasks/*.yml"):
+        assert len(path.read_text().splitlines()) <= 90, path
