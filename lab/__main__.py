@@ -50,8 +50,9 @@ def up(wanted: Host, release: str, *, empty: bool) -> None:
         host.make_secrets(wanted)
         return
     name = snapshot.key(release)
-    if snapshot.exists(name):
-        snapshot.restore(wanted, name)
+    files = snapshot.find(name)
+    if files is not None:
+        snapshot.restore(wanted, name, files)
     else:
         fresh(wanted)
         swarm.install(wanted, release)

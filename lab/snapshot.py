@@ -21,19 +21,23 @@ def key(release: str) -> str:
     return f"{release}-{digest(*images.BOOTSTRAP, *inputs)}"
 
 
-def archive(name: str) -> Path:
-    """Return where the inner engine's files are kept."""
-    return CACHE / f"{name}.tar"
+def archive(name: str, image: str) -> Path:
+    """Return where the inner engine's files are kept; they belong to one image, with its secrets."""
+    return CACHE / f"{name}-{image.removeprefix('sha256:')[:12]}.tar"
 
 
-def exists(name: str) -> bool:
-    """Tell whether both halves of a snapshot are there."""
+def find(name: str) -> Path | None:
+    """Return the archive of a snapshot of which both halves are there.
+
+    Another checkout on the same engine may have taken one of the same name: its image has another archive.
+    """
     with hosts.engine() as client:
         try:
-            client.images.get(f"{IMAGE}:{name}")
+            image = client.images.get(f"{IMAGE}:{name}").id
         except ImageNotFound:
-            return False
-    return archive(name).exists()
+            return None
+    path = archive(name, image or "")
+    return path if path.exists() else None
 
 
 def take(host: Host, name: str) -> None:
@@ -44,21 +48,21 @@ def take(host: Host, name: str) -> None:
         host.sh("rm -f /etc/ssh/ssh_host_*; : >/etc/machine-id")
         run(["docker", "stop", "--time", "60", host.container])
         CACHE.mkdir(parents=True, exist_ok=True)
-        partial = archive(name).with_suffix(".partial")
+        partial = CACHE / f"{name}.partial"
         copy(host, f"tar --create --xattrs --xattrs-include='*' --numeric-owner --file /cache/{partial.name} .")
-        run(["docker", "commit", "--change", f"LABEL {LABEL}={name}", host.container, f"{IMAGE}:{name}"])
-        partial.rename(archive(name))
+        image = run(["docker", "commit", "--change", f"LABEL {LABEL}={name}", host.container, f"{IMAGE}:{name}"])
+        partial.rename(archive(name, image.strip()))
         run(["docker", "start", host.container])
         hosts.wait(host)
         hosts.trust(host)
 
 
-def restore(host: Host, name: str) -> None:
-    """Start a host from a snapshot."""
+def restore(host: Host, name: str, files: Path) -> None:
+    """Start a host from a snapshot and the archive that belongs to it."""
     with told(f"{host.name}: snapshot copied"):
         with hosts.engine() as client:
             hosts.make_volume(client, host.container)
-        copy(host, f"tar --extract --xattrs --xattrs-include='*' --numeric-owner --file /cache/{name}.tar")
+        copy(host, f"tar --extract --xattrs --xattrs-include='*' --numeric-owner --file /cache/{files.name}")
         hosts.start(host, f"{IMAGE}:{name}")
     swarm.read_secrets(host)
 

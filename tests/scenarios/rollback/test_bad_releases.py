@@ -78,6 +78,9 @@ def test_a_bad_release_is_taken_back(play: Play, look: Look, sh: Sh, version: st
     assert after.rows == before.rows
     assert after.files == before.files
     assert after.leftovers == []
+    if criterion == "R1":
+        # nothing was switched, so that nothing had to be restarted
+        assert after.started == before.started
 
     site = run.record["hosts"]["site1"]
     # the way there and the way back together
@@ -92,15 +95,6 @@ def test_a_bad_release_is_taken_back(play: Play, look: Look, sh: Sh, version: st
     assert state["history"][-1]["event"] == "taken back"
     recorded = json.loads(sh(f"cat $(ls -t {STATE}/runs/*.json | head -1)"))
     assert [item["id"] for item in recorded["verdict"]["criteria"] if item["verdict"] == "rollback"] == [criterion]
-
-
-@pytest.mark.promise("R1")
-def test_a_failed_migration_disturbs_nobody(play: Play, look: Look) -> None:
-    before = look()
-    run = play("deploy.yml", "-e", "release_version=1.3.0")
-    assert run.returncode != 0
-    # nothing was switched, so that nothing had to be restarted
-    assert look().started == before.started
 
 
 @pytest.mark.promise("M4", "R6")
