@@ -65,7 +65,7 @@ class Host:
         self.inputs: list[str] = []
         self.on_redis: Callable[[str], None] = lambda _text: None
 
-    def run(  # noqa: PLR0913 the protocol that it stands for
+    def run(
         self,
         argv: Sequence[str],
         *,
