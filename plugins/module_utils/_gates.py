@@ -26,7 +26,6 @@ MINIMUM_ENGINE = 25
 MINIMUM_COMPOSE = (2, 20)
 CLOCK_TOLERANCE = 30
 HEADROOM = 1.1
-LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", ""}
 
 
 @dataclass(frozen=True)
