@@ -13,6 +13,7 @@ from ._site import Site
 # A call that must not give up (a rollback) waits for the one before it to end.
 PATIENT = 900.0
 BRIEF = 10.0
+SHORTEST_SECRET = 8
 
 
 class Module(Protocol):
@@ -20,6 +21,7 @@ class Module(Protocol):
 
     params: dict[str, Any]
     check_mode: bool
+    no_log_values: set[str]
 
     def exit_json(self, **result: Any) -> NoReturn: ...  # noqa: ANN401 - as AnsibleModule has it
     def fail_json(self, msg: str, **result: Any) -> NoReturn: ...  # noqa: ANN401 - the same
@@ -69,6 +71,19 @@ ENGINE_ARGUMENTS: dict[str, Any] = {**SITE_ARGUMENTS, "environment": {"type": "d
 RUN_ARGUMENTS: dict[str, Any] = {**ENGINE_ARGUMENTS, "run": {"type": "dict", "required": True}}
 
 
+def spare_plain_values(module: Module) -> None:
+    """Let Ansible blank out secrets only.
+
+    It replaces every no_log value wherever it occurs in a result, and the environment holds plain ones too: a variable
+    that is "1", or the release's own version, would otherwise blank out what the next task is told.
+    """
+    parameters = module.params
+    told = {parameters.get("version"), parameters.get("commit"), *(parameters.get("run") or {}).values()}
+    plain = {str(value) for value in told}
+    secrets = {value for value in module.no_log_values if len(value) >= SHORTEST_SECRET and value not in plain}
+    module.no_log_values = secrets
+
+
 def profile_of(module: Module) -> Profile:
     """The profile in the module's arguments; what was not given keeps its default."""
     given = {name: value for name, value in module.params["application"].items() if value is not None}
@@ -110,6 +125,7 @@ def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BR
 def perform(module: Module, action: Callable[[Site], dict[str, Any]]) -> None:
     """Run a module's action; an error that people are meant to read becomes its failure, with what was observed."""
     site: Site | None = None
+    spare_plain_values(module)
     try:
         site = site_of(module)
         result = action(site)

@@ -167,6 +167,17 @@ class _WayBack:
         database.swap(copy, kept)
         return {"restored": backup, "kept_database": kept}
 
+    def environment(self) -> Step:
+        """The step that puts the env file back, byte for byte; before the switch nothing changes it."""
+        site, kept = self.site, self.site.replaced_env_file(self.version)
+
+        def back() -> bool:
+            return not self.was_switched or site.env_file.path.read_bytes() == kept.read_bytes()
+
+        return Step(
+            "put the env file back", back, lambda: site.env_file.restore(kept.read_bytes(), site.checkout.owner)
+        )
+
     def verify(self) -> list[str]:
         """What is not as it was; when all is, the candidate is forgotten."""
         wrong = self.site.runs(self.old)
@@ -207,6 +218,6 @@ def rollback(site: Site, identity: str, timeout: float) -> Plan:
         Step("save the database as it is", way.data_saved, way.save_data),
         Step("undo the migrations", way.undone, way.undo_migrations),
         Step("restore the backup", way.undone, way.restore),
-        *steps_to_run(site, way.old, way.new),
+        *steps_to_run(site, way.old, way.new, way.environment()),
     ]
     return Plan("rollback", way.version, "rollback", steps, way.verify, way.evidence)

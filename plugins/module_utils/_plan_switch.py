@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._engine import Plan, Step
 from ._errors import CommandError, OutOfOrderError, SlipwayError
+from ._ledger import write_file
 from ._plan_stage import point_references, references_point_to
 
 if TYPE_CHECKING:
@@ -25,13 +26,22 @@ def _mounted_files_changed(site: Site, config: dict[str, Any], old: str, new: st
     return services
 
 
-def steps_to_run(site: Site, release: Release, replaced: Release | None) -> list[Step]:
-    """The steps after which `release` runs, whatever ran before. A switch and a way back are the same steps."""
-    assignments = {**site.environment, site.profile.version_variable: release.version}
+def assign_environment(site: Site, version: str) -> Step:
+    """The step that writes a release's version, and what the inventory gives, into the env file."""
+    assignments = {**site.environment, site.profile.version_variable: version}
 
     def assigned() -> bool:
         values = site.env_file.values()
         return all(values.get(key) == value for key, value in assignments.items())
+
+    return Step("write the env file", assigned, lambda: site.env_file.assign(assignments, site.checkout.owner))
+
+
+def steps_to_run(site: Site, release: Release, replaced: Release | None, environment: Step) -> list[Step]:
+    """The steps after which `release` runs, whatever ran before. A switch and a way back are the same steps.
+
+    :param environment: the step that makes the env file the release's own.
+    """
 
     def started() -> bool:
         if site.runs(release):
@@ -57,7 +67,7 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None) -> list
             lambda: site.checkout.is_at(release.commit),
             lambda: site.checkout.check_out(release.commit),
         ),
-        Step("write the env file", assigned, lambda: site.env_file.assign(assignments, site.checkout.owner)),
+        environment,
         Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release)),
         Step("start the containers", started, start),
     ]
@@ -72,8 +82,11 @@ def switch(site: Site, version: str) -> Plan:
         )
     release = site.ledger.known_release(version)
     replaced = None if candidate.before.version is None else site.ledger.known_release(candidate.before.version)
+    kept = site.replaced_env_file(version)
 
     def begin() -> None:
+        # byte for byte: what the inventory gives may change more than the version
+        write_file(kept, site.env_file.path.read_bytes())
         site.ledger.enter("switching")
 
     def verify() -> list[str]:
@@ -88,7 +101,7 @@ def switch(site: Site, version: str) -> Plan:
         "switch",
         [
             Step("begin the switch", lambda: candidate.reached("switching"), begin),
-            *steps_to_run(site, release, replaced),
+            *steps_to_run(site, release, replaced, assign_environment(site, version)),
         ],
         verify,
     )

@@ -52,6 +52,11 @@ class EnvFile:
             mode, owner = status.st_mode & 0o777, (status.st_uid, status.st_gid)
         write_file(self.path, ("\n".join(lines) + "\n").encode(), mode=mode, owner=owner)
 
+    def restore(self, content: bytes, owner: tuple[int, int]) -> None:
+        """Put back what the file held, byte for byte."""
+        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
+        write_file(self.path, content, mode=mode, owner=owner)
+
 
 class Site:
     """Everything that a plan needs, made once a process.
@@ -89,6 +94,10 @@ class Site:
                 f"service {service} does not run: start it with 'docker compose up -d {service}' in {self.directory}"
             )
         return Database(self.runner, self.profile, running[0].id)
+
+    def replaced_env_file(self, version: str) -> Path:
+        """Where the env file lies that was in place before a release was switched to; only root may read it."""
+        return self.ledger.release_directory(version) / "env.before"
 
     def source(self, version: str) -> Path:
         """Where the source of a staged release lies."""

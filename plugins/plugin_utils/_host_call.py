@@ -26,6 +26,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
             result.update(self._execute_module(module_name=self._task.action, task_vars=task_vars))
+            # the arguments hold the environment, whose short values no_log does not cover
+            result.pop("invocation", None)
         except AnsibleConnectionFailure as error:
             host = (task_vars or {}).get("inventory_hostname", "the host")
             reason = " ".join(str(error).split())

@@ -66,7 +66,9 @@ def test_the_witness_sees_a_changed_row_a_changed_file_and_a_changed_schema(look
 )
 def test_a_bad_release_is_taken_back(play: Play, look: Look, sh: Sh, version: str, criterion: str, said: str) -> None:
     before = look()
-    run = play("deploy.yml", "-e", f"release_version={version}")
+    # a release that brings a variable of its own leaves none behind
+    brought = json.dumps({"application_environment": {"BROUGHT_BY": version, "THREADS": "1"}})
+    run = play("deploy.yml", "-e", f"release_version={version}", "-e", brought)
     after = look()
     assert run.returncode != 0
     assert f"{version} was taken back, 1.1.0 runs" in run.output
