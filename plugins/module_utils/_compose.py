@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 BUILD_TIMEOUT = 3600
 UP_TIMEOUT = 300
+NOT_STARTED = 126
+STARTING_AGAIN = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,22 @@ class Docker:
     def tag(self, image: str, reference: str) -> None:
         """Give an image another name."""
         self._runner.run(["docker", "image", "tag", image, reference])
+
+    def execute(self, container: str, *command: str, text: str | None = None, timeout: float = 60) -> Completed:
+        """Run a command inside a running container.
+
+        Docker sometimes fails to start one (exit code 126, "OCI runtime exec failed"). The command has not begun then,
+        so that it can be tried again whatever it does.
+        """
+        argv = ["docker", "exec", "--interactive", container, *command]
+        for pause in STARTING_AGAIN:
+            try:
+                return self._runner.run(argv, text=text, timeout=timeout)
+            except CommandError as error:  # noqa: PERF203 - three turns at most
+                if error.returncode != NOT_STARTED or "OCI runtime exec failed" not in error.output:
+                    raise
+                time.sleep(pause)
+        return self._runner.run(argv, text=text, timeout=timeout)
 
     def containers(self, project: str) -> list[Container]:
         """List all containers of a Compose project, one-off ones included."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from ._compose import Docker
 from ._errors import CommandError, SlipwayError
 from ._process import OUTPUT_TAIL
 
@@ -67,8 +68,8 @@ class Database:
         self.user = profile.database.user
 
     def _execute(self, *command: str, text: str | None = None) -> str:
-        argv = ["docker", "exec", "--interactive", self._container, *_SHELL, *command]
-        return self._runner.run(argv, text=text, timeout=QUERY_TIMEOUT).stdout
+        docker = Docker(self._runner)
+        return docker.execute(self._container, *_SHELL, *command, text=text, timeout=QUERY_TIMEOUT).stdout
 
     def query(self, sql: str, *, database: str | None = None) -> list[list[str]]:
         """The rows that `sql` returns, each a list of texts; several statements stop at the first error."""
