@@ -93,28 +93,28 @@ class CallbackModule(CallbackBase):
         self._collector = Collector(playbook._file_name, check_mode=bool(context.CLIARGS.get("check")))  # noqa: SLF001 - its only name
 
     @_harmless
-    def v2_runner_on_start(self, host: Any, task: Any) -> None:  # noqa: ANN401, ARG002, D102
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:  # noqa: ANN401, ARG002, D102 - as CallbackBase has it
         if self._collector is not None:
             self._collector.begin(host.get_name())
 
     @_harmless
-    def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ANN401, D102
+    def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ANN401, D102 - as CallbackBase has it
         self._end(result, OK)
 
     @_harmless
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ANN401, D102, FBT001, FBT002
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ANN401, D102, FBT001, FBT002 - as CallbackBase has it
         self._end(result, FAILED, ignored=bool(ignore_errors))
 
     @_harmless
-    def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ANN401, D102
+    def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ANN401, D102 - as CallbackBase has it
         self._end(result, UNREACHABLE, ignored=bool(result.task.ignore_unreachable))
 
     @_harmless
-    def v2_runner_on_skipped(self, result: Any) -> None:  # noqa: ANN401, D102
+    def v2_runner_on_skipped(self, result: Any) -> None:  # noqa: ANN401, D102 - as CallbackBase has it
         self._end(result, SKIPPED)
 
     @_harmless
-    def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ANN401, D102
+    def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ANN401, D102 - as CallbackBase has it
         if self._collector is None or not self._collector.ours:
             return
         record = self._collector.record([*stats.failures, *stats.dark])
@@ -126,7 +126,7 @@ class CallbackModule(CallbackBase):
         path = write(record, Path(directory))
         self._display.display(f"\nrecord: {path}")
 
-    def _end(self, result: Any, status: str, *, ignored: bool = False) -> None:  # noqa: ANN401
+    def _end(self, result: Any, status: str, *, ignored: bool = False) -> None:  # noqa: ANN401 - as CallbackBase has it
         if self._collector is None:
             return
         task = result.task
