@@ -16,7 +16,8 @@ setup:  ## make .venv from requirements.lock
 lock: setup  ## choose new versions and write requirements.lock again
 	@scripts/lock
 
-check: lint types unit  ## lint, types, unit tests
+check: setup  ## lint, types, unit tests, side by side
+	@$(MAKE) --jobs=2 --output-sync=target lint types unit
 
 lint: setup
 	ruff check
@@ -31,7 +32,7 @@ unit: setup
 	pytest --junit-xml=build/junit/unit.xml
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
-	@scripts/molecule default rollback
+	@molecule test --shared-state --scenario-name default --scenario-name rollback
 	@scripts/coverage --check
 
 demo: setup  ## deploy a good release and a bad one on a throwaway host
