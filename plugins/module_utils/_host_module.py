@@ -39,6 +39,8 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "env_file": {"type": "str"},
             "version_variable": {"type": "str", "required": True},
             "required_variables": {"type": "list", "elements": "str"},
+            "boot_variables": {"type": "list", "elements": "str"},
+            "web_port": {"type": "int"},
             "repository": {"type": "dict", "required": True},
             "services": {"type": "dict", "required": True},
             "database": {"type": "dict", "required": True},

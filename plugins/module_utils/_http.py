@@ -256,17 +256,26 @@ class Client:
     :param base_url: scheme, host and port that the connection goes to.
     :param host_header: the name that the application is known by; the host of `base_url` when None.
     :param ca_file: certificates to trust instead of the system's.
+    :param behind_tls: speak to the application as a proxy does that has taken off the TLS.
     """
 
     def __init__(
-        self, base_url: str, host_header: str | None = None, *, verify_tls: bool = True, ca_file: str | None = None
+        self,
+        base_url: str,
+        host_header: str | None = None,
+        *,
+        verify_tls: bool = True,
+        ca_file: str | None = None,
+        behind_tls: bool = False,
     ) -> None:
         parts = urlsplit(base_url)
-        self.secure = parts.scheme == "https"
-        self._address = (parts.hostname or "", parts.port or (443 if self.secure else 80))
+        tls = parts.scheme == "https"
+        self.secure = tls or behind_tls
+        self._behind_tls = behind_tls
+        self._address = (parts.hostname or "", parts.port or (443 if tls else 80))
         self.host = host_header or parts.netloc
         self.hosts = frozenset({self.host.lower(), parts.netloc.lower()})
-        self._tls = _tls_context(ca_file, verify=verify_tls) if self.secure else None
+        self._tls = _tls_context(ca_file, verify=verify_tls) if tls else None
         self._server_name = urlsplit(f"//{self.host}").hostname or ""
         self._idle: list[_Connection] = []
         self._lock = threading.Lock()
@@ -355,6 +364,8 @@ class Client:
         yield "User-Agent", USER_AGENT
         yield "Accept", "text/html,application/json;q=0.9,*/*;q=0.8"
         yield "Accept-Encoding", "gzip"
+        if self._behind_tls:
+            yield "X-Forwarded-Proto", "https"
         cookie = self.cookies.header(request.path)
         if cookie:
             yield "Cookie", cookie

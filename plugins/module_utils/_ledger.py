@@ -6,7 +6,7 @@ One directory a site, on the host, so that it survives the controller:
     ledger.json       the state below, replaced atomically
     lock              the flock that every state-changing process holds from its beginning to its end
     journal.jsonl     the write-ahead record: a line before and after each step
-    releases/VERSION/ the release's record, its source, what it replaced
+    releases/VERSION/ the release's record, its source, what it replaced, its certificate
     backups/ID/       dumps and their manifests
     runs/ID.json      the evidence and the verdict of each run
 """
@@ -27,7 +27,7 @@ from ._errors import LockedError, OutOfOrderError, SlipwayError
 
 FORMAT = 1
 
-PHASES = ("staged", "backed_up", "migrating", "migrated", "switching", "switched")
+PHASES = ("staged", "backed_up", "rehearsed", "migrating", "migrated", "switching", "switched")
 
 _Record = TypeVar("_Record")
 

@@ -20,6 +20,8 @@ PROBES = (
     "cache",
     "migration",
     "backup",
+    "rehearsal",
+    "data",
     "schema",
     "stage",
     "switch",

@@ -32,9 +32,9 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
     :param timeout: seconds that `db:migrate` may take.
     """
     candidate = site.ledger.state().candidate
-    if candidate is None or candidate.version != version or not candidate.reached("backed_up"):
+    if candidate is None or candidate.version != version or not candidate.reached("rehearsed"):
         raise OutOfOrderError(
-            f"release {version} may not migrate: it was not staged and backed up, start deploy.yml from its beginning"
+            f"release {version} may not migrate: it was not backed up and rehearsed, start deploy.yml at its beginning"
         )
     release = site.ledger.known_release(version)
     before = candidate.before

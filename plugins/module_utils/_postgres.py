@@ -37,7 +37,7 @@ _CREATE_LIKE = """
     SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COLLATE %L LC_CTYPE %L'
                   ' CONNECTION LIMIT %s', {target}, pg_get_userbyid(datdba), pg_encoding_to_char(encoding),
                   datcollate, datctype, datconnlimit)
-    FROM pg_database WHERE datname = {source} \\gexec
+    FROM pg_database WHERE datname = {source}
 """
 _COUNT_TABLES = """
     SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -138,19 +138,29 @@ class Database:
         listing = self._send(directory, place, restore)
         return sum(" TABLE DATA " in line for line in listing.splitlines())
 
-    def restore(self, directory: Path, target: str) -> None:
-        """Load a dump into a new database `target` made from template0 with the present one's owner and locale."""
-        self.query(_CREATE_LIKE.format(target=_literal(target), source=_literal(self.name)), database="postgres")
+    def creation(self, target: str) -> list[str]:
+        """The statements that make a new, empty database `target` from template0 like the present one."""
+        sql = _CREATE_LIKE.format(target=_literal(target), source=_literal(self.name))
+        return [row[0] for row in self.query(sql, database="postgres")]
+
+    def load(self, directory: Path, target: str) -> None:
+        """Load a dump into the empty database `target`."""
         place = f"{_TEMPORARY}-{target}"
         who = f"--username={shlex.quote(self.user)} --dbname={shlex.quote(target)}"
         command = f"pg_restore --exit-on-error --format=directory --jobs=2 {who} {place}"
         self._send(directory, place, f"{_WITH_PASSWORD} {command}")
 
+    def restore(self, directory: Path, target: str) -> None:
+        """Load a dump into a new database `target`, made like the present one."""
+        for statement in self.creation(target):
+            self.query(statement, database="postgres")
+        self.load(directory, target)
+
     def drop(self, name: str) -> None:
         """Drop the half-loaded copy `name`; never the application's own database."""
         if name == self.name:
             raise SlipwayError(f"database {name} is the application's own and is never dropped")
-        self.query(f"DROP DATABASE IF EXISTS {_identifier(name)} WITH (FORCE)", database="postgres")
+        self.query(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)", database="postgres")
 
     def swap(self, restored: str, kept: str) -> None:
         """Put the database `restored` in the place of the present one, which is kept as `kept`.
@@ -158,11 +168,11 @@ class Database:
         Both renames are one transaction: a kill leaves the one or the other under the application's name.
         """
         sql = f"""
-            ALTER DATABASE {_identifier(self.name)} ALLOW_CONNECTIONS false;
+            ALTER DATABASE {quoted(self.name)} ALLOW_CONNECTIONS false;
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {_literal(self.name)};
             BEGIN;
-            ALTER DATABASE {_identifier(self.name)} RENAME TO {_identifier(kept)};
-            ALTER DATABASE {_identifier(restored)} RENAME TO {_identifier(self.name)};
+            ALTER DATABASE {quoted(self.name)} RENAME TO {quoted(kept)};
+            ALTER DATABASE {quoted(restored)} RENAME TO {quoted(self.name)};
             COMMIT;
         """  # noqa: S608 - every name is quoted
         self.query(sql, database="postgres")
@@ -226,7 +236,8 @@ def _receive(stream: IO[bytes], directory: Path) -> dict[str, DumpFile]:
     return files
 
 
-def _identifier(name: str) -> str:
+def quoted(name: str) -> str:
+    """The name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -13,6 +13,8 @@ from ._errors import SlipwayError
 from ._reader import Reader, like
 
 MARKER_PREFIX = "slipway-smoke-"
+# What Rails and its database and cache adapters read by convention.
+BOOT_VARIABLES = ("DATABASE_URL", "RAILS_ENV", "RAILS_MASTER_KEY", "REDIS_URL", "SECRET_KEY_BASE")
 VERBS = ("get", "post", "put", "patch", "delete")
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -209,6 +211,8 @@ class Profile:
     """The application profile.
 
     :param critical_timeout: seconds that a request may take before it counts as failed.
+    :param boot_variables: variables of the web service without which Rails does not boot; a rehearsal gives no other.
+    :param web_port: where the web service listens inside its container.
     :param state_directory: where the ledgers of the host's applications lie.
     :param backup_directory: where backups go; beside the ledger when None.
     :param verify_tls: whether the certificate of an https base_url must be valid for the host header.
@@ -226,6 +230,8 @@ class Profile:
     compose_profiles: tuple[str, ...] = ()
     env_file: str = ".env"
     required_variables: tuple[str, ...] = ()
+    boot_variables: tuple[str, ...] = BOOT_VARIABLES
+    web_port: int = 3000
     migrations_path: str = "db/migrate"
     host_header: str | None = None
     verify_tls: bool = True
@@ -363,6 +369,8 @@ def _profile(reader: Reader) -> Profile | None:
         "compose_profiles": reader.texts("compose_profiles", _service),
         "env_file": reader.text("env_file", _relative, default=".env"),
         "required_variables": reader.texts("required_variables", _variable),
+        "boot_variables": reader.texts("boot_variables", _variable, BOOT_VARIABLES),
+        "web_port": _port(reader, "web_port"),
         "migrations_path": reader.text("migrations_path", _relative, default="db/migrate"),
         "host_header": reader.text("host_header", _host),
         "verify_tls": reader.flag("verify_tls", default=True),
@@ -418,6 +426,13 @@ def _database(reader: Reader) -> Database | None:
     name = reader.text("name", _identifier, required=True)
     user = reader.text("user", _identifier, required=True)
     return None if name is None or user is None else Database(name, user)
+
+
+def _port(reader: Reader, key: str) -> int:
+    number = reader.number(key, 3000, least=1, most=65535) or 3000
+    if number != int(number):
+        reader.problem(key, "must be a whole number")
+    return int(number)
 
 
 def _redis(reader: Reader) -> Redis:

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rehearsal: the fresh backup is restored where nobody is, and the release's migrations are tried on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from . import _fingerprint as fingerprint
+from ._certificate import Certificate
+from ._engine import Plan, Step
+from ._errors import OutOfOrderError, SlipwayError
+from ._http import Client, HttpError
+from ._ledger import write_file
+from ._observation import Observation
+from ._plan_backup import check_files, manifest_of
+from ._plan_migrate import migration_reason
+from ._plan_rollback import migrations_to_undo, rollback_commands
+from ._probe import Prober
+from ._probe import Request as Look
+from ._scratch import Scratch
+from ._trace import Trace, hazards
+
+if TYPE_CHECKING:
+    from ._ledger import Before, Release
+    from ._postgres import Database
+    from ._site import Site
+
+REQUIRED, STAGING, WAIVED = "required", "staging", "waived"
+_BASE, _FORWARD = "slipway_base", "slipway_forward"
+_STARTS_WITHIN = 120
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How much has to be tried before the site's own data is touched.
+
+    :param mode: REQUIRED rehearses here, STAGING accepts `certificate` instead, WAIVED tries no migration.
+    :param limit: bytes of a database above which nothing is restored for a trial.
+    :param sample_above: bytes of a table above which its rows are sampled.
+    :param expected: tables and columns whose values the release is meant to change or to drop.
+    :param timeout: seconds that migrating may take.
+    """
+
+    mode: str = REQUIRED
+    limit: float = 50e9
+    sample_above: int = 1 << 30
+    expected: Sequence[str] = ()
+    timeout: float = 3600
+    certificate: Certificate | None = None
+
+
+def certificate_of(site: Site, version: str) -> Certificate | None:
+    """The certificate of a release that was rehearsed here; None when it was not."""
+    try:
+        text = (site.ledger.release_directory(version) / "certificate.json").read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    return Certificate.from_dict(json.loads(text))
+
+
+def check_restored(database: Database, name: str, backup: dict[str, Any], sample_above: int) -> list[str]:
+    """What of a restored backup is not as it was at its point in time; empty when all is."""
+    expected = backup.get("fingerprint")
+    if expected is None:
+        held, tables = database.tables(), backup["database"]["tables"]
+        return [] if held == tables else [f"backup {backup['id']} restored {held} tables, the database had {tables}"]
+    before = fingerprint.Fingerprint.from_dict(expected)
+    after = fingerprint.take(lambda sql: database.query(sql, database=name), sample_above, like=before)
+    wrong = fingerprint.differences(before, after)
+    return [f"backup {backup['id']} does not hold what the database held: {line}" for line in wrong[:3]]
+
+
+@dataclass
+class _Rehearsal:
+    """One rehearsal, on a copy that only it knows."""
+
+    site: Site
+    release: Release
+    before: Before
+    backup: dict[str, Any]
+    policy: Policy
+    boots: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scratch = Scratch(self.site)
+        self.database = self.scratch.database
+        self.name = self.site.profile.database.name
+
+    def run(self) -> tuple[list[str], Certificate]:
+        """Restore, compare, migrate, compare, take down, compare, and try the release before on the new schema.
+
+        :returns: what is wrong with the backup, and the certificate.
+        """
+        blank = Certificate(self.release.version, self.release.commit, self.backup["id"], self.site.ledger.now(), [])
+        try:
+            with self._timed("start"):
+                self.scratch.start(self.site.compose)
+            self.database = self.scratch.database
+            with self._timed("restore"):
+                self.scratch.load(self.site.backups / self.backup["id"] / "database")
+            with self._timed("compare"):
+                wrong = check_restored(self.database, self.name, self.backup, self.policy.sample_above)
+            migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
+            if wrong or not migrations or self.policy.mode != REQUIRED:
+                return wrong, replace(blank, seconds=self.seconds)
+            return [], self._try(replace(blank, migrations=migrations))
+        finally:
+            self.scratch.remove()
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.seconds[part] = round(time.monotonic() - begun, 2)
+
+    def _query(self, sql: str) -> list[list[str]]:
+        return self.database.query(sql, database=self.name)
+
+    def _take(self, like: fingerprint.Fingerprint | None = None) -> fingerprint.Fingerprint:
+        return fingerprint.take(self._query, self.policy.sample_above, like)
+
+    def _rails(self, name: str, *command: str) -> tuple[str | None, str]:
+        """Boot Rails on the copy; returns why it failed, or None, and what it printed."""
+        compose = self.site.compose_of(self.release)
+        image = self.release.images[self.site.profile.services.web]
+        self.boots += 1
+        with self._timed(name):
+            code, printed = self.scratch.rails(compose, image, *command, timeout=self.policy.timeout)
+        log = self.site.log(self.release.version, f"rehearsal-{name}", printed)
+        return None if code == 0 else f"{migration_reason(printed)} (all of it: {log})", printed
+
+    def _try(self, blank: Certificate) -> Certificate:
+        base = self._take()
+        self.scratch.copy(_BASE)
+        trace = Trace(self._query)
+        trace.begin()
+        failed, printed = self._rails("migrate", "bin/rails", "db:migrate")
+        seen = trace.end(base.tables, printed)
+        notes = hazards(self.site.source(self.release.version) / self.site.profile.migrations_path, blank.migrations)
+        tried = replace(
+            blank,
+            locks=seen.locks,
+            rewritten=seen.rewritten,
+            writes=seen.writes,
+            notes=[*notes, *seen.notes],
+            seconds=self.seconds,
+        )
+        if failed is None:
+            applied = self.database.migrations()
+            expected = sorted({*self.before.migrations, *blank.migrations}, key=int)
+            if applied != expected:
+                failed = f"applied migrations differ from expectation: {', '.join(sorted({*applied} ^ {*expected}))}"
+        if failed is not None:
+            return replace(tried, failed=failed)
+        forward = self._take(base)
+        self.scratch.copy(_FORWARD)
+        old_rows = fingerprint.only_rows_of(
+            lambda sql: self.database.query(sql, database=_FORWARD), base, forward, _BASE
+        )
+        tried = replace(
+            tried,
+            losses=fingerprint.losses(base, old_rows, self.policy.expected),
+            drops=self._drops(base, forward),
+            down_wrong=self._take_down(base),
+        )
+        self.scratch.put_back(_FORWARD)
+        return replace(tried, side_by_side_wrong=self._side_by_side())
+
+    def _drops(self, base: fingerprint.Fingerprint, forward: fingerprint.Fingerprint) -> dict[str, int]:
+        """How many values each column holds that the migrations brought."""
+        new = [
+            (name, column)
+            for name, table in forward.tables.items()
+            for column in table.columns
+            if name not in base.tables or column not in base.tables[name].columns
+        ]
+        counts = fingerprint.count_values(self._query, new)
+        return {f"{table}.{column}": count for (table, column), count in zip(new, counts)}
+
+    def _take_down(self, base: fingerprint.Fingerprint) -> list[str]:
+        """Take the migrations down as a rollback would; returns in what the copy is not as it was before them."""
+        applied = self.database.migrations()
+        undo = migrations_to_undo(applied, self.before.migrations)
+        for command in rollback_commands(self.release, applied, undo):
+            failed, _printed = self._rails("down", *command)
+            if failed is not None:
+                return [failed]
+        if self.database.migrations() != self.before.migrations:
+            return ["other migrations are applied than before"]
+        wrong = fingerprint.differences(base, self._take(base))
+        if not wrong and self.database.schema(database=self.name) != self.before.schema:
+            wrong = ["the schema is not what it was, though rows, constraints and indexes are"]
+        return wrong
+
+    def _side_by_side(self) -> list[str] | None:
+        """Let the release before run on the new schema; returns what of its flows and pages failed."""
+        if self.before.version is None:
+            return None
+        old, profile = self.site.ledger.known_release(self.before.version), self.site.profile
+        self.boots += 1
+        with self._timed("old code"):
+            compose = self.site.compose_of(old)
+            address = self.scratch.serve(compose, old.images[profile.services.web])
+            url = f"http://{address}:{profile.web_port}"
+            client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
+            problem = self._await(client)
+            if problem is not None:
+                log = self.site.log(self.release.version, "rehearsal-old-code", self.scratch.logs())
+                return [f"it did not start: {problem} (its log: {log})"]
+            prober = Prober(replace(profile, base_url=url), client, self.site.runner)
+            seen = prober.run(Look(("flows", "pages"))).observations
+        return [f"{item.subject}: {item.detail}" for item in seen if not item.ok]
+
+    @staticmethod
+    def _await(client: Client) -> str | None:
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while True:
+            try:
+                client.get("/up", 5)
+            except HttpError as error:  # noqa: PERF203 - once in a while
+                if time.monotonic() > deadline:
+                    return str(error)
+                time.sleep(0.2)
+            else:
+                return None
+
+
+class _Result:
+    """What a rehearsal found, for the plan's evidence."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.observations: list[Observation] = []
+
+    def see(self, probe: str, subject: str, *, ok: bool | None, detail: str) -> None:
+        """Add what was seen."""
+        self.observations.append(Observation(probe, subject, self.site.ledger.now(), None, None, ok=ok, detail=detail))
+
+
+def rehearse(site: Site, version: str, policy: Policy) -> Plan:
+    """Plan to prove the candidate's backup by restoring it, and to try its migrations on the copy.
+
+    What it finds is evidence: the judge decides by it. Only a rehearsal that could not be held is a failure.
+    """
+    candidate = site.ledger.state().candidate
+    if candidate is None or candidate.version != version or not candidate.reached("backed_up"):
+        raise OutOfOrderError(f"release {version} was not backed up: start deploy.yml from its beginning")
+    release, before = site.ledger.known_release(version), candidate.before
+    result = _Result(site)
+
+    def done() -> bool:
+        return candidate.reached("rehearsed")
+
+    def hold() -> dict[str, Any]:
+        if before.backup is None:
+            result.see("rehearsal", "migrations", ok=None, detail="an empty database: there is nothing to try them on")
+            site.ledger.enter("rehearsed")
+            return {}
+        wrong = check_files(site, before.backup)
+        if wrong:
+            raise SlipwayError("; ".join(wrong))
+        manifest = manifest_of(site, before.backup) or {}
+        certificate, facts = _accepted(site, release, before, policy), {}
+        if manifest["database"]["bytes"] > policy.limit:
+            if certificate is None:
+                raise SlipwayError(
+                    f"the database has {manifest['database']['bytes'] / 1e9:.0f} GB, more than rehearse_limit: raise "
+                    "it, or give a certificate from staging, or waive the rehearsal (rehearse_policy)"
+                )
+            result.see(
+                "backup", before.backup, ok=True, detail="hashes are right; too large to be restored for a trial"
+            )
+        else:
+            rehearsal = _Rehearsal(site, release, before, manifest, policy)
+            broken, held = rehearsal.run()
+            facts = {"rehearsal_boots": rehearsal.boots}
+            tables = manifest["database"]["tables"]
+            result.see(
+                "backup",
+                before.backup,
+                ok=not broken,
+                detail="; ".join(broken) or f"restored and compared: {tables} tables",
+            )
+            certificate = certificate if certificate is not None else held
+        write_file(
+            site.ledger.release_directory(version) / "certificate.json",
+            (json.dumps(certificate.to_dict(), indent=1) + "\n").encode(),
+        )
+        _report(result, certificate, policy)
+        if all(item.ok is not False for item in result.observations):
+            site.ledger.enter("rehearsed")
+        plan = certificate.plan(before.version or "nothing")
+        return {**facts, "certificate": certificate.to_dict(), "rollback_plan": plan}
+
+    return Plan("rehearse", version, "rehearsal", [Step("rehearse", done, hold)], evidence=lambda: result.observations)
+
+
+def _accepted(site: Site, release: Release, before: Before, policy: Policy) -> Certificate | None:
+    """The certificate that stands in for a rehearsal here, by policy; None when one is to be held."""
+    if policy.mode == WAIVED:
+        note = "the rehearsal was waived: nobody has tried these migrations on this site's data"
+        missing = sorted(set(release.migrations) - set(before.migrations), key=int)
+        wrong = ["nobody tried it"] if missing else []
+        return Certificate(
+            release.version,
+            release.commit,
+            before.backup or "",
+            site.ledger.now(),
+            missing,
+            down_wrong=wrong,
+            notes=[note],
+        )
+    if policy.mode != STAGING:
+        return None
+    given = policy.certificate
+    if given is None:
+        raise SlipwayError(
+            "rehearse_policy is staging and rehearse_certificate is not given: give it, or rehearse here"
+        )
+    tried = set(before.migrations) | set(given.migrations)
+    if given.commit != release.commit or not set(release.migrations) <= tried or not given.good:
+        raise SlipwayError(
+            f"rehearse_certificate is of {given.version} at {given.commit[:12]} with {len(given.migrations)} migrations"
+            f"{'' if given.good else ', and a bad one'}: it does not cover {release.version} at {release.commit[:12]}"
+        )
+    return replace(given, backup=before.backup or "")
+
+
+def _report(result: _Result, certificate: Certificate, policy: Policy) -> None:
+    count = len(certificate.migrations)
+    if policy.mode == WAIVED:
+        result.see("rehearsal", "migrations", ok=None, detail=certificate.notes[0])
+        return
+    if certificate.failed is not None:
+        result.see("migration", "rehearsal: db:migrate", ok=False, detail=certificate.failed)
+        return
+    if not count:
+        return
+    took = certificate.seconds.get("migrate", 0)
+    result.see("migration", "rehearsal: db:migrate", ok=True, detail=f"{count} migrations in {took:.1f} s")
+    kept = "every value from before is still there"
+    result.see("data", "rehearsal", ok=not certificate.losses, detail="; ".join(certificate.losses[:5]) or kept)
+    result.see("rehearsal", "way back", ok=True, detail=certificate.road)

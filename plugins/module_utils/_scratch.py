@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A place to try a release in: a PostgreSQL and a cache of its own, on a network that leads nowhere.
+
+What runs there is the application's own images with its own settings, under the same names, so that the application
+finds a database and a cache where it looks for them. Nothing that happens there reaches anyone: no job, mail or packet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._compose import Compose, Docker
+from ._errors import CommandError, SlipwayError
+from ._postgres import Database, quoted
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+LABEL = "slipway.scratch"
+READY_AFTER = 120
+# Nothing here has to outlive a crash.
+_HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
+# Nobody else reaches this server: whoever connects on this network is let in, by whatever password.
+_LET_IN = """
+    DO $$ BEGIN
+      EXECUTE format('COPY (VALUES (''local all all trust''), (''host all all all trust'')) TO %L',
+                     current_setting('hba_file'));
+    END $$;
+    SELECT pg_reload_conf();
+"""
+
+
+class Scratch:
+    """The throwaway services of one site. Only one process at a time has them: the one that holds the site's flock."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._runner = site.runner
+        self._network = f"slipway-scratch-{site.profile.name}"
+        self._label = f"{LABEL}={site.profile.name}"
+        self._superuser = "postgres"
+
+    def remove(self) -> None:
+        """Remove whatever is here, also what a killed process left."""
+        found = self._runner.run(["docker", "ps", "--all", "--quiet", "--filter", f"label={self._label}"])
+        if found.stdout.split():
+            self._runner.run(["docker", "rm", "--force", "--volumes", *found.stdout.split()], timeout=120)
+        networks = self._runner.run(["docker", "network", "ls", "--quiet", "--filter", f"label={self._label}"])
+        if networks.stdout.split():
+            self._runner.run(["docker", "network", "rm", *networks.stdout.split()])
+
+    def start(self, compose: Compose) -> None:
+        """Start an empty PostgreSQL, and a cache where the application has one.
+
+        :param compose: the project whose images and settings are taken; those of the release that runs.
+        """
+        self.remove()
+        self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
+        services = self._site.profile.services
+        database = compose.config["services"][services.database]
+        given = {key: str(value) for key, value in (database.get("environment") or {}).items() if value is not None}
+        self._superuser = given.get("POSTGRES_USER", "postgres")
+        variables = {key: value for key, value in given.items() if key.startswith("POSTGRES_")}
+        # the application's database is made when it is restored, like the one that it is a copy of
+        variables.pop("POSTGRES_DB", None)
+        settings = [part for item in _HASTY for part in ("-c", item)]
+        command = [*(database.get("command") or ["postgres"]), *settings]
+        self._start(services.database, database, self._image(services.database, database), command, variables)
+        if services.cache is not None:
+            cache = compose.config["services"][services.cache]
+            variables = {key: str(value) for key, value in (cache.get("environment") or {}).items()}
+            self._start(
+                services.cache, cache, self._image(services.cache, cache), cache.get("command") or [], variables
+            )
+        self._await_database()
+
+    def _start(
+        self, name: str, service: Mapping[str, Any], image: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        argv = ["docker", "run", "--detach", "--name", self._name(name), "--network-alias", name]
+        self._runner.run([*argv, *self._arguments(service, image, command, environment)], env=environment)
+
+    def _name(self, service: str) -> str:
+        return f"{self._network}-{service}"
+
+    def _image(self, name: str, service: Mapping[str, Any]) -> str:
+        """What runs now is what the copy is to run on."""
+        running = self._site.containers(name)
+        return running[0].image if running else str(service["image"])
+
+    def _arguments(
+        self, service: Mapping[str, Any], image: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> list[str]:
+        """What every `docker run` here has in common; values of variables travel in docker's own environment."""
+        arguments = ["--label", self._label, "--network", self._network, "--pull", "never"]
+        for key in environment:
+            arguments += ["--env", key]
+        first, *rest = service.get("entrypoint") or [None]
+        for option, value in (
+            ("--entrypoint", first),
+            ("--user", service.get("user")),
+            ("--workdir", service.get("working_dir")),
+            ("--shm-size", service.get("shm_size")),
+        ):
+            arguments += [option, str(value)] if value else []
+        for mount in service.get("volumes", []):
+            # settings come along, data does not
+            if mount.get("type") == "bind" and Path(mount["source"]).is_file():
+                arguments += ["--volume", f"{mount['source']}:{mount['target']}:ro"]
+        return [*arguments, image, *rest, *command]
+
+    def _await_database(self) -> None:
+        deadline = time.monotonic() + READY_AFTER
+        container = self._name(self._site.profile.services.database)
+        # while it sets itself up an image's PostgreSQL listens on its socket only
+        ready = [
+            "sh",
+            "-c",
+            f'PGPASSWORD="$POSTGRES_PASSWORD" psql -h 127.0.0.1 -U {self._superuser} -d postgres -c ""',
+        ]
+        while True:
+            try:
+                Docker(self._runner).execute(container, *ready)
+                break
+            except CommandError as error:
+                if time.monotonic() > deadline:
+                    raise SlipwayError(
+                        f"the throwaway PostgreSQL did not come up in {READY_AFTER} s: {error}"
+                    ) from error
+                time.sleep(0.1)
+        self.database.query(_LET_IN, database="postgres")
+
+    @property
+    def database(self) -> Database:
+        """The throwaway PostgreSQL; the application's database is in it once it was restored."""
+        profile = self._site.profile
+        own = replace(profile, database=replace(profile.database, user=self._superuser))
+        return Database(self._runner, own, self._name(profile.services.database))
+
+    def load(self, directory: Path) -> None:
+        """Restore a dump as the application's database, made like the site's own, whose roles come along."""
+        name = self._site.profile.database.name
+        roles = self._site.database.query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'", database="postgres")
+        for (role,) in roles:
+            if role != self._superuser:
+                self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
+        for statement in self._site.database.creation(name):
+            self.database.query(statement, database="postgres")
+        self.database.load(directory, name)
+
+    def copy(self, name: str) -> None:
+        """Copy the application's database, which nobody uses now, under another name."""
+        own = self._site.profile.database.name
+        self.database.query(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(own)}", database="postgres")
+
+    def put_back(self, name: str) -> None:
+        """Let a copy take the place of the application's database."""
+        own = self._site.profile.database.name
+        self.database.query(f"DROP DATABASE {quoted(own)} WITH (FORCE)", database="postgres")
+        self.database.query(f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(own)}", database="postgres")
+
+    def _variables(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """What the application needs to boot, and nothing else."""
+        given = service.get("environment") or {}
+        return {name: str(given[name]) for name in self._site.profile.boot_variables if given.get(name) is not None}
+
+    def rails(self, compose: Compose, image: str, *command: str, timeout: float) -> tuple[int, str]:
+        """Boot Rails once from `image` with the settings of `compose`; returns its exit code and what it printed."""
+        service = compose.config["services"][self._site.profile.services.web]
+        environment = self._variables(service)
+        argv = ["docker", "run", "--rm", *self._arguments(service, image, command, environment)]
+        done = self._runner.run(argv, env=environment, timeout=timeout, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def serve(self, compose: Compose, image: str) -> str:
+        """Start the web service from `image` and return its address."""
+        name = self._site.profile.services.web
+        service = compose.config["services"][name]
+        self._start(name, service, image, service.get("command") or [], self._variables(service))
+        template = f'{{{{(index .NetworkSettings.Networks "{self._network}").IPAddress}}}}'
+        found = self._runner.run(["docker", "inspect", "--format", template, self._name(name)])
+        return found.stdout.strip()
+
+    def logs(self) -> str:
+        """What the web service printed."""
+        done = self._runner.run(["docker", "logs", self._name(self._site.profile.services.web)], check=False)
+        return done.stdout + done.stderr
