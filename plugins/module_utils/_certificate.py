@@ -18,7 +18,8 @@ class Certificate:
 
     :param migrations: the versions that were applied in the rehearsal, ascending.
     :param failed: why migrating failed; None when it did not.
-    :param losses: what happened to values that were there before, each one line.
+    :param destroyed: what happened to values that were there before, each one line, announced or not.
+    :param losses: those of them that nobody announced.
     :param down_wrong: why taking the migrations down does not give what was there before; empty when it does.
     :param side_by_side_wrong: why the release before cannot run on the new schema; empty when it can; None when there
         was none to try.
@@ -36,6 +37,7 @@ class Certificate:
     at: str
     migrations: list[str]
     failed: str | None = None
+    destroyed: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     down_wrong: list[str] = field(default_factory=list)
     side_by_side_wrong: list[str] | None = None
@@ -67,13 +69,18 @@ class Certificate:
         return self.failed is None and not self.losses
 
     @property
+    def may_keep(self) -> bool:
+        """Whether the release before may run on the new schema, with every value from before."""
+        return self.side_by_side_wrong == [] and not self.destroyed
+
+    @property
     def road(self) -> str:
-        """The way back that puts everything as it was and loses least: DOWN, else CODE, else RESTORE."""
+        """The way back: DOWN where it gives what was there before, CODE where that loses nothing, else RESTORE."""
         if not self.migrations:
             return CODE
         if not self.down_wrong:
             return DOWN
-        return CODE if self.side_by_side_wrong == [] else RESTORE
+        return CODE if self.may_keep else RESTORE
 
     def plan(self, before: str) -> list[str]:
         """The written plan of a rollback to the release `before`, each step one line."""
@@ -89,6 +96,7 @@ class Certificate:
             )
         else:
             lines.append(f"taking the {count} migrations down is no way back: {self.down_wrong[0]}")
+        lines += [f"the migrations are meant to destroy values: {line}" for line in self.destroyed]
         lines += [
             f"{values} values of {column} are dropped with their column: they are saved in a backup first"
             for column, values in self.drops.items()

@@ -19,6 +19,9 @@ from typing import Any, Callable
 
 Query = Callable[[str], "list[list[str]]"]
 
+# Bytes of a table above which its rows are sampled.
+SAMPLE_ABOVE = 1 << 30
+
 # Rails' own book-keeping: a migration is meant to change it.
 BOOKKEEPING = frozenset({"public.schema_migrations", "public.ar_internal_metadata"})
 

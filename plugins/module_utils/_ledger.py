@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
+from ._certificate import Certificate
 from ._errors import LockedError, OutOfOrderError, SlipwayError
 
 FORMAT = 1
@@ -190,6 +191,14 @@ class Ledger:
         except FileNotFoundError:
             return None
 
+    def certificate(self, version: str) -> Certificate | None:
+        """What the rehearsal of a release found; None when there was none."""
+        try:
+            text = (self.release_directory(version) / "certificate.json").read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        return Certificate.from_dict(json.loads(text))
+
     def check_unchanged(self, version: str, commit: str) -> None:
         """Refuse a version that this site knows as another commit."""
         known = self.release(version)
@@ -305,6 +314,11 @@ class Ledger:
         directory = self.release_directory(release.version)
         directory.mkdir(mode=0o711, exist_ok=True)
         write_file(directory / "release.json", (json.dumps(asdict(release), indent=1) + "\n").encode())
+
+    def save_certificate(self, certificate: Certificate) -> None:
+        """Keep what the rehearsal of a release found."""
+        content = json.dumps(certificate.to_dict(), indent=1) + "\n"
+        write_file(self.release_directory(certificate.version) / "certificate.json", content.encode())
 
     def enter(self, phase: str, **before: Any) -> Candidate:  # noqa: ANN401 - any field of Before
         """Note that the candidate enters `phase`, never stepping back, and what is newly known of the state before."""

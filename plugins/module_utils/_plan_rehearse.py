@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from ._certificate import Certificate
 from ._engine import Plan, Step
 from ._errors import OutOfOrderError, SlipwayError
 from ._http import Client, HttpError
-from ._ledger import write_file
 from ._observation import Observation
 from ._plan_backup import check_files, manifest_of
 from ._plan_migrate import migration_reason
@@ -41,36 +39,25 @@ class Policy:
 
     :param mode: REQUIRED rehearses here, STAGING accepts `certificate` instead, WAIVED tries no migration.
     :param limit: bytes of a database above which nothing is restored for a trial.
-    :param sample_above: bytes of a table above which its rows are sampled.
     :param expected: tables and columns whose values the release is meant to change or to drop.
     :param timeout: seconds that migrating may take.
     """
 
     mode: str = REQUIRED
     limit: float = 50e9
-    sample_above: int = 1 << 30
     expected: Sequence[str] = ()
     timeout: float = 3600
     certificate: Certificate | None = None
 
 
-def certificate_of(site: Site, version: str) -> Certificate | None:
-    """The certificate of a release that was rehearsed here; None when it was not."""
-    try:
-        text = (site.ledger.release_directory(version) / "certificate.json").read_text("utf-8")
-    except FileNotFoundError:
-        return None
-    return Certificate.from_dict(json.loads(text))
-
-
-def check_restored(database: Database, name: str, backup: dict[str, Any], sample_above: int) -> list[str]:
+def check_restored(database: Database, name: str, backup: dict[str, Any]) -> list[str]:
     """What of a restored backup is not as it was at its point in time; empty when all is."""
     expected = backup.get("fingerprint")
     if expected is None:
         held, tables = database.tables(), backup["database"]["tables"]
         return [] if held == tables else [f"backup {backup['id']} restored {held} tables, the database had {tables}"]
     before = fingerprint.Fingerprint.from_dict(expected)
-    after = fingerprint.take(lambda sql: database.query(sql, database=name), sample_above, like=before)
+    after = fingerprint.take(lambda sql: database.query(sql, database=name), fingerprint.SAMPLE_ABOVE, like=before)
     wrong = fingerprint.differences(before, after)
     return [f"backup {backup['id']} does not hold what the database held: {line}" for line in wrong[:3]]
 
@@ -105,7 +92,7 @@ class _Rehearsal:
             with self._timed("restore"):
                 self.scratch.load(self.site.backups / self.backup["id"] / "database")
             with self._timed("compare"):
-                wrong = check_restored(self.database, self.name, self.backup, self.policy.sample_above)
+                wrong = check_restored(self.database, self.name, self.backup)
             migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
             if wrong or not migrations or self.policy.mode != REQUIRED:
                 return wrong, replace(blank, seconds=self.seconds)
@@ -123,7 +110,7 @@ class _Rehearsal:
         return self.database.query(sql, database=self.name)
 
     def _take(self, like: fingerprint.Fingerprint | None = None) -> fingerprint.Fingerprint:
-        return fingerprint.take(self._query, self.policy.sample_above, like)
+        return fingerprint.take(self._query, fingerprint.SAMPLE_ABOVE, like)
 
     def _rails(self, name: str, *command: str) -> tuple[str | None, str]:
         """Boot Rails on the copy; returns why it failed, or None, and what it printed."""
@@ -165,6 +152,7 @@ class _Rehearsal:
         )
         tried = replace(
             tried,
+            destroyed=fingerprint.losses(base, old_rows),
             losses=fingerprint.losses(base, old_rows, self.policy.expected),
             drops=self._drops(base, forward),
             down_wrong=self._take_down(base),
@@ -288,10 +276,7 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
                 detail="; ".join(broken) or f"restored and compared: {tables} tables",
             )
             certificate = certificate if certificate is not None else held
-        write_file(
-            site.ledger.release_directory(version) / "certificate.json",
-            (json.dumps(certificate.to_dict(), indent=1) + "\n").encode(),
-        )
+        site.ledger.save_certificate(certificate)
         _report(result, certificate, policy)
         if all(item.ok is not False for item in result.observations):
             site.ledger.enter("rehearsed")

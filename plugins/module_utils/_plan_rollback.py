@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from . import _fingerprint as fingerprint
+from ._certificate import CODE, DOWN, RESTORE
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Candidate
@@ -88,8 +91,9 @@ def _event(site: Site, version: str, what: str, to: str | None) -> dict[str, Any
 class _WayBack:
     """The steps of a rollback over one candidate, each with the question whether it is done already."""
 
-    def __init__(self, site: Site, identity: str, timeout: float) -> None:
+    def __init__(self, site: Site, identity: str, timeout: float, *, keep_schema: bool) -> None:
         state = site.ledger.state()
+        self.keep_schema = keep_schema
         self.site = site
         self.identity = identity
         self.timeout = timeout
@@ -111,9 +115,18 @@ class _WayBack:
 
     def undo(self) -> list[str]:
         """The migrations to undo, newest first."""
-        if not self.was_migrated:
+        if not self.was_migrated or self.road == CODE:
             return []
         return migrations_to_undo(self.site.database.migrations(), self.before.migrations)
+
+    @cached_property
+    def road(self) -> str:
+        """The way that the schema goes; what was rehearsed decides where the database is as the rehearsal left it."""
+        applied = migrations_to_undo(self.site.database.migrations(), self.before.migrations)
+        certificate = self.site.ledger.certificate(self.version)
+        if certificate is None or sorted(applied) != sorted(certificate.migrations):
+            return DOWN
+        return CODE if self.keep_schema and certificate.may_keep else certificate.road
 
     def undone(self) -> bool:
         """Whether the database has no other migrations than it had."""
@@ -135,12 +148,20 @@ class _WayBack:
         return self.undone() or not self.was_switched or manifest_of(self.site, self.identity) is not None
 
     def save_data(self) -> dict[str, Any]:
-        """Back the database up as it is now."""
-        return take_backup(self.site, self.identity, f"before {self.version} is taken back")
+        """Back the database up as it is now, and count what taking the migrations down drops from it."""
+        saved = take_backup(self.site, self.identity, f"before {self.version} is taken back")
+        certificate = self.site.ledger.certificate(self.version)
+        if self.road != DOWN or certificate is None:
+            return saved
+        columns = [(table, column) for table, _, column in (name.rpartition(".") for name in certificate.drops)]
+        counts = fingerprint.count_values(self.site.database.query, columns)
+        return {**saved, "set_aside": {f"{table}.{name}": count for (table, name), count in zip(columns, counts)}}
 
     def undo_migrations(self) -> dict[str, Any]:
         """Undo by the new image: the old one has not the files. A failure is not the end: the backup comes next."""
         release, undo = self.site.ledger.known_release(self.version), self.undo()
+        if self.road == RESTORE:
+            return {"undo_failed": "the rehearsal showed that it does not give what was there before"}
         for command in rollback_commands(release, self.site.database.migrations(), undo):
             code, printed = self.site.rails(self.site.compose_of(release), *command, timeout=self.timeout)
             log = self.site.log(self.version, "rollback", printed)
@@ -164,8 +185,11 @@ class _WayBack:
         database.restore(site.backups / backup / "database", copy)
         if database.schema(database=copy) != self.before.schema:
             raise SlipwayError(f"backup {backup} does not give the schema that it was taken from: see database {copy}")
+        restored = fingerprint.take(lambda sql: database.query(sql, database=copy), fingerprint.SAMPLE_ABOVE)
+        present = fingerprint.take(database.query, fingerprint.SAMPLE_ABOVE, like=restored)
         database.swap(copy, kept)
-        return {"restored": backup, "kept_database": kept}
+        written = fingerprint.differences(restored, present)
+        return {"restored": backup, "kept_database": kept, "set_aside": written}
 
     def environment(self) -> Step:
         """The step that puts the env file back, byte for byte; before the switch nothing changes it."""
@@ -193,22 +217,27 @@ class _WayBack:
         """See whether the schema is what it was; where it is not, people decide: nothing is restored for that alone."""
         if not self.was_migrated:
             return []
+        if self.road == CODE:
+            detail = f"kept as {self.version} made it: {self.before.version} was rehearsed on it"
+            return [self._schema(ok=True, detail=detail)]
         same = self.site.database.schema() == self.before.schema
         detail = (
             f"as before {self.version}" if same else f"not as before {self.version}: see backup {self.before.backup}"
         )
-        return [
-            Observation("schema", self.site.database.name, self.site.ledger.now(), None, None, ok=same, detail=detail)
-        ]
+        return [self._schema(ok=same, detail=detail)]
+
+    def _schema(self, *, ok: bool, detail: str) -> Observation:
+        return Observation("schema", self.site.database.name, self.site.ledger.now(), None, None, ok=ok, detail=detail)
 
 
-def rollback(site: Site, identity: str, timeout: float) -> Plan:
+def rollback(site: Site, identity: str, timeout: float, *, keep_schema: bool = False) -> Plan:
     """Plan the way back to the release before, from whatever phase the candidate has reached.
 
     :param identity: names the backup of the database as it is now, taken before anything written since could be lost.
     :param timeout: seconds that undoing the migrations may take.
+    :param keep_schema: leave the new schema where the rehearsal showed that the release before runs on it.
     """
-    way = _WayBack(site, identity, timeout)
+    way = _WayBack(site, identity, timeout, keep_schema=keep_schema)
     if way.before.version is None:
         return _stop_first_install(site, way.version, way.new)
     check_images(site, way.old)

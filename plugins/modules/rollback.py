@@ -20,6 +20,13 @@ options:
       - Take back this release only, and only while it is on its way in; do nothing when it is not.
       - The release that stands is taken back when left out.
     type: str
+  schema:
+    description:
+      - V(back) undoes the release's migrations, which needs the application to be stopped for some seconds.
+      - V(keep) leaves the new schema where the rehearsal showed that the release before runs on it, nothing lost.
+    type: str
+    choices: [back, keep]
+    default: back
   timeout:
     description: Seconds that undoing the migrations may take.
     type: float
@@ -54,6 +61,14 @@ steps:
   returned: success
   type: list
   elements: str
+set_aside:
+  description: What was written since the switch and is not in the database any more; the backup RV(backup) has it.
+  returned: when something was
+  type: raw
+backup:
+  description: The backup of the database as it was, taken before anything written since could be lost.
+  returned: when something was
+  type: str
 since:
   description: When it began, by the host's clock (ISO 8601, UTC).
   returned: success
@@ -86,6 +101,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 def main() -> None:
     """Run the module."""
     spec = {**RUN_ARGUMENTS, "version": {"type": "str"}, "timeout": {"type": "float", "default": 3600.0}}
+    spec["schema"] = {"type": "str", "choices": ["back", "keep"], "default": "back"}
     module = AnsibleModule(spec, supports_check_mode=True)
 
     def action(site: Site) -> dict[str, Any]:
@@ -102,7 +118,8 @@ def main() -> None:
             }
         taken_back, before = way_back(site, state)
         backup, timeout = f"{module.params['run']['id']}-rollback", module.params["timeout"]
-        outcome = carry(module, site, lambda: rollback(site, backup, timeout), wait=PATIENT)
+        keep = module.params["schema"] == "keep"
+        outcome = carry(module, site, lambda: rollback(site, backup, timeout, keep_schema=keep), wait=PATIENT)
         result = result_of(site, outcome, taken_back, before.version)
         return {**result, "taken_back": taken_back, "standing": before.version}
 
