@@ -58,6 +58,7 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "caches": {"type": "list", "elements": "dict"},
             "health": {"type": "dict"},
             "flows": {"type": "list", "elements": "dict"},
+            "invariants": {"type": "list", "elements": "dict"},
             "critical_timeout": {"type": "float"},
             "state_directory": {"type": "path"},
             "backup_directory": {"type": "path"},

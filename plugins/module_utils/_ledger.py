@@ -199,6 +199,14 @@ class Ledger:
             return None
         return Certificate.from_dict(json.loads(text))
 
+    def baseline(self, version: str) -> dict[str, Any]:
+        """How the data was before a release touched it; empty when nobody looked."""
+        try:
+            found: dict[str, Any] = json.loads((self.release_directory(version) / "baseline.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        return found
+
     def check_unchanged(self, version: str, commit: str) -> None:
         """Refuse a version that this site knows as another commit."""
         known = self.release(version)
@@ -314,6 +322,10 @@ class Ledger:
         directory = self.release_directory(release.version)
         directory.mkdir(mode=0o711, exist_ok=True)
         write_file(directory / "release.json", (json.dumps(asdict(release), indent=1) + "\n").encode())
+
+    def save_baseline(self, version: str, baseline: Mapping[str, Any]) -> None:
+        """Keep how the data was before a release touched it."""
+        write_file(self.release_directory(version) / "baseline.json", (json.dumps(baseline) + "\n").encode())
 
     def save_certificate(self, certificate: Certificate) -> None:
         """Keep what the rehearsal of a release found."""

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _integrity as integrity
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import sync_directory, write_file
@@ -113,6 +114,18 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _note(site: Site, identity: str, *, dumped: bool) -> None:
+    """Note what the candidate replaces, and the backup that was taken of it; the rehearsal proves its content."""
+    if dumped:
+        wrong = check_files(site, identity)
+        if wrong:
+            raise SlipwayError("; ".join(wrong))
+    database, backup = site.database, identity if dumped else None
+    candidate = site.ledger.enter("staged", migrations=database.migrations(), schema=database.schema(), backup=backup)
+    site.ledger.save_baseline(candidate.version, integrity.baseline(site))
+    site.ledger.enter("backed_up")
+
+
 def backup(site: Site, identity: str, version: str | None) -> Plan:
     """The plan that backs the database up as `identity`; for the candidate `version` it notes what it replaces too.
 
@@ -132,18 +145,7 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
         return candidate is not None and candidate.reached("backed_up") and candidate.before.backup == identity
 
     def note() -> None:
-        if dumped():
-            # its content is proven by the rehearsal, which restores it
-            wrong = check_files(site, identity)
-            if wrong:
-                raise SlipwayError("; ".join(wrong))
-        database = site.database
-        site.ledger.enter(
-            "backed_up",
-            migrations=database.migrations(),
-            schema=database.schema(),
-            backup=identity if dumped() else None,
-        )
+        _note(site, identity, dumped=dumped())
 
     def verify() -> list[str]:
         return verify_backup(site, identity) if dumped() else []

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
+from . import _integrity as integrity
 from ._engine import Plan, Step
 from ._errors import OutOfOrderError, SlipwayError
+from ._trace import writes
 
 if TYPE_CHECKING:
+    from ._observation import Observation
     from ._site import Site
 
 _ABORTED = re.compile(r"^.*(aborted!|An error has occurred, .*)$", re.MULTILINE)
@@ -38,6 +42,8 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
         )
     release = site.ledger.known_release(version)
     before = candidate.before
+    # when db:migrate began, and how many rows had been written then
+    begun: list[tuple[float, dict[str, list[int]]]] = []
 
     def applied() -> bool:
         return set(release.migrations) <= set(site.database.migrations())
@@ -46,6 +52,7 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
         missing = sorted(set(release.migrations) - set(site.database.migrations()), key=int)
         # an empty database is set up as Rails does it, with the seeds that no migration brings
         task = "db:prepare" if before.version is None and site.database.tables() == 0 else "db:migrate"
+        begun.append((time.time(), writes(site.database.query)))
         site.ledger.enter("migrating")
         code, printed = site.rails(site.compose_of(release), "bin/rails", task, timeout=timeout)
         log = site.log(version, "migrate", printed)
@@ -65,4 +72,12 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
             site.ledger.enter("migrated")
         return wrong
 
-    return Plan("migrate", version, "migration", [Step("run db:migrate", applied, run)], verify)
+    steps = [Step("run db:migrate", applied, run)]
+    return Plan("migrate", version, "migration", steps, verify, lambda: _evidence(site, version, begun))
+
+
+def _evidence(site: Site, version: str, begun: list[tuple[float, dict[str, list[int]]]]) -> list[Observation]:
+    """Look at the data afterwards, and at what was written since the migration began."""
+    known, certificate = site.ledger.baseline(version), site.ledger.certificate(version)
+    written = [item for start in begun for item in integrity.judge_writes(site, known, start, certificate)]
+    return [*integrity.look(site, known), *written]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Callable
 
+from . import _integrity as integrity
 from ._clock import Clock
 from ._compose import Compose, Container, Docker
 from ._errors import SlipwayError
@@ -23,14 +24,16 @@ from ._probe_redis import RedisServer, probe_workers
 from ._process import HostRunner, Runner
 from ._profile import Profile
 from ._session import Session
+from ._site import Site
 
-KINDS = ("pages", "health", "flows", "services", "workers", "caches", "warm")
+KINDS = ("pages", "health", "flows", "services", "workers", "data", "caches", "warm")
 _PROBES = {
     "pages": "page",
     "health": "health",
     "flows": "flow",
     "services": "service",
     "workers": "worker",
+    "data": "data",
     "caches": "cache",
     "warm": "cache",
 }
@@ -130,6 +133,7 @@ class Prober:
             "flows": self._flows,
             "services": self._services,
             "workers": self._workers,
+            "data": self._data,
             "caches": lambda asked: self._caches(asked, refresh=False),
             "warm": lambda asked: self._caches(asked, refresh=not asked.check_mode),
         }
@@ -187,6 +191,12 @@ class Prober:
         except SlipwayError as error:
             return _only([unseen("worker", worker, error, self.clock)])
         return _only([probe_workers(worker, processes, states, self.clock)])
+
+    def _data(self, _request: Request) -> Findings:
+        site = Site(self.profile, runner=self.runner)
+        state = site.ledger.state()
+        version = state.candidate.version if state.candidate else state.current
+        return _only(integrity.look(site, site.ledger.baseline(version) if version else {}))
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:
         cache = self.profile.services.cache

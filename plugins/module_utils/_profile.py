@@ -207,6 +207,14 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Invariant:
+    """Something that always holds of the data: a SELECT that gives the rows which break it."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
 class Profile:
     """The application profile.
 
@@ -242,6 +250,7 @@ class Profile:
     caches: tuple[Cache, ...] = ()
     health: Health | None = None
     flows: tuple[Flow, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
     critical_timeout: float = 15
     state_directory: str = "/var/lib/slipway"
     backup_directory: str | None = None
@@ -381,6 +390,7 @@ def _profile(reader: Reader) -> Profile | None:
         "caches": reader.items("caches", _cache),
         "health": reader.inside("health", _health),
         "flows": reader.items("flows", _flow),
+        "invariants": reader.items("invariants", _invariant),
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
         "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
         "backup_directory": reader.text("backup_directory", _absolute),
@@ -462,6 +472,18 @@ def _cache(reader: Reader) -> Cache | None:
     key = reader.text("key", _key, required=True)
     refresh = reader.flag("refresh", default=False)
     return None if page is None or key is None else Cache(page, key, refresh)
+
+
+def _invariant(reader: Reader) -> Invariant | None:
+    name = reader.text("name", required=True)
+    sql = reader.text("sql", _select, required=True)
+    return None if name is None or sql is None else Invariant(name, sql)
+
+
+def _select(value: str) -> str | None:
+    if not re.match(r"\s*(select|with)\b", value, re.IGNORECASE):
+        return "must be a SELECT that gives the rows which break the invariant"
+    return None if ";" not in value.rstrip().rstrip(";") else "must be one statement"
 
 
 def _health(reader: Reader) -> Health | None:

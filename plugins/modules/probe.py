@@ -28,7 +28,7 @@ options:
     description: The kinds of probes to run. V(warm) comes before all others and stands for V(caches), too.
     type: list
     elements: str
-    choices: [pages, health, flows, services, workers, caches, warm]
+    choices: [pages, health, flows, services, workers, data, caches, warm]
     required: true
   since:
     description:
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 - name: See whether the application works
   slipway.release.probe:
     application: "{{ application }}"
-    probes: [services, workers, health, pages, flows]
+    probes: [services, workers, data, health, pages, flows]
     since: "{{ switched.since }}"
   register: seen
 

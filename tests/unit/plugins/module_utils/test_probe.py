@@ -33,7 +33,7 @@ class Watch:
 def test_all_kinds_at_once(application: Application, prober: Build) -> None:
     seen = prober().run(Request(KINDS)).observations
     assert [item.detail for item in seen if not item.ok] == ["no such key after a visit to /system_health.json"]
-    assert {item.probe for item in seen} == {"page", "health", "flow", "service", "worker", "cache"}
+    assert {item.probe for item in seen} == {"page", "health", "flow", "service", "worker", "cache", "data"}
     assert application.paths("POST").count("/login") == 1
 
 

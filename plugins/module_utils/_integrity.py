@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the site's own data is well: the profile's invariants, PostgreSQL's checksums, and what a migration wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._errors import CommandError
+from ._observation import Observation
+from ._trace import since, writes
+
+if TYPE_CHECKING:
+    from ._certificate import Certificate
+    from ._site import Site
+
+PROBE = "data"
+_CHECKSUMS = "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()"
+# What other visitors may do beyond their usual rate before a migration is suspected.
+_BURST, _SLACK = 3, 100
+_UPDATED, _DELETED = 1, 2
+
+
+def baseline(site: Site) -> dict[str, Any]:
+    """How the data was before a release touched it, ready for JSON: what was broken then is not the release's doing."""
+    query = site.database.query
+    return {
+        "broken": {item.name: _broken(site, item.sql) for item in site.profile.invariants},
+        "checksum_failures": int(query(_CHECKSUMS)[0][0]),
+        "writes": writes(query),
+        "at": time.time(),
+    }
+
+
+def _broken(site: Site, sql: str) -> int:
+    """How many rows break an invariant; its statement can only read, and is ended after a while."""
+    settings = "SET default_transaction_read_only = on; SET statement_timeout = '60s';"
+    return int(site.database.query(f"{settings} SELECT count(*) FROM ({sql.rstrip().rstrip(';')}) AS broken")[0][0])  # noqa: S608 - the statement is the profile's own
+
+
+def look(site: Site, before: Mapping[str, Any]) -> list[Observation]:
+    """Look at every invariant and at PostgreSQL's checksums; worse than `before` is not ok."""
+    seen = []
+    for item in site.profile.invariants:
+        known = before.get("broken", {}).get(item.name, 0)
+        try:
+            count = _broken(site, item.sql)
+        except CommandError as error:
+            reason = error.output.splitlines()[-1] if error.output else str(error)
+            seen.append(_observed(site, item.name, None, None, f"could not be looked at: {reason}"))
+            continue
+        detail = f"{count} rows break it" if count else "holds"
+        if known:
+            detail += f", {known} did before the release"
+        seen.append(_observed(site, item.name, count, count <= known, detail))
+    failures = int(site.database.query(_CHECKSUMS)[0][0])
+    new = failures - int(before.get("checksum_failures", 0))
+    detail = f"{new} pages failed their checksum" if new > 0 else "no page failed"
+    return [*seen, _observed(site, "page checksums", failures, new <= 0, detail)]
+
+
+def _observed(site: Site, subject: str, count: int | None, ok: bool | None, detail: str) -> Observation:  # noqa: FBT001 - as Observation has it
+    unit = None if count is None else "rows"
+    return Observation(PROBE, subject, site.ledger.now(), count, unit, ok=ok, detail=detail)
+
+
+def judge_writes(
+    site: Site,
+    before: Mapping[str, Any],
+    begun: tuple[float, Mapping[str, Sequence[int]]],
+    certificate: Certificate | None,
+) -> list[Observation]:
+    """Compare rows updated and deleted while migrating with the rehearsal's, and with the rate from before.
+
+    How many rows there are says nothing: customers are at work. What is looked for is a migration that does far more to
+    the site's data than it did to the copy.
+
+    :param before: the baseline, from which the rate up to `begun` follows.
+    :param begun: when the migration began (seconds since the epoch), and the counters then.
+    """
+    if certificate is None or "writes" not in before:
+        return []
+    start, counters = begun
+    quiet = max(start - float(before["at"]), 1.0)
+    usual = since(before["writes"], counters)
+    seconds = max(time.time() - start, 1.0)
+    beyond = []
+    for table, counts in since(counters, writes(site.database.query)).items():
+        for index, word in ((_UPDATED, "updated"), (_DELETED, "deleted")):
+            predicted = certificate.writes.get(table, [0, 0, 0])[index]
+            rate = usual.get(table, [0, 0, 0])[index] / quiet
+            if counts[index] > predicted + _BURST * rate * seconds + _SLACK:
+                beyond.append(f"{counts[index]} rows of {table} were {word}, {predicted} in the rehearsal")
+    detail = "; ".join(beyond) or "rows updated and deleted are those of the rehearsal"
+    return [Observation(PROBE, "migration", site.ledger.now(), None, None, ok=not beyond, detail=detail)]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _integrity as integrity
+from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+from tests.unit.plugins.module_utils.application import Application
+
+pytestmark = pytest.mark.promise("R4")
+
+
+class Database:
+    def __init__(self) -> None:
+        self.broken = 0
+        self.failures = 0
+        self.refusal: CommandError | None = None
+        self.counters = {"public.tasks": [0, 0, 0]}
+
+    def query(self, sql: str) -> list[list[str]]:
+        if "checksum_failures" in sql:
+            return [[str(self.failures)]]
+        if "pg_stat_user_tables" in sql:
+            return [[name, *map(str, counts)] for name, counts in self.counters.items()]
+        assert "default_transaction_read_only = on" in sql
+        assert "FROM (SELECT id FROM orphans) AS broken" in sql
+        if self.refusal is not None:
+            raise self.refusal
+        return [[str(self.broken)]]
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+@pytest.fixture
+def site(application: Application, database: Database, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(Site, "database", database)
+    return Site(
+        Profile.parse(application.profile(invariants=[{"name": "no orphan", "sql": "SELECT id FROM orphans; "}]))
+    )
+
+
+def test_an_invariant_that_breaks_is_data_lost(site: Site, database: Database) -> None:
+    before = integrity.baseline(site)
+    assert [item.ok for item in integrity.look(site, before)] == [True, True]
+    database.broken, database.failures = 3, 1
+    seen = integrity.look(site, before)
+    assert [item.ok for item in seen] == [False, False]
+    assert [item.detail for item in seen] == ["3 rows break it", "1 pages failed their checksum"]
+
+
+def test_what_was_broken_before_is_not_the_release_s_doing(site: Site, database: Database) -> None:
+    database.broken, database.failures = 3, 1
+    before = integrity.baseline(site)
+    seen = integrity.look(site, before)
+    assert [item.ok for item in seen] == [True, True]
+    assert seen[0].detail == "3 rows break it, 3 did before the release"
+    database.broken = 4
+    assert integrity.look(site, before)[0].ok is False
+
+
+def test_an_invariant_that_cannot_be_asked_is_no_evidence(site: Site, database: Database) -> None:
+    database.refusal = CommandError(["psql"], 3, 'ERROR:  relation "orphans" does not exist')
+    seen = integrity.look(site, {})[0]
+    assert seen.ok is None
+    assert 'relation "orphans" does not exist' in seen.detail
+
+
+def writing(**tables: list[int]) -> Certificate:
+    return Certificate("1.1.0", "a", "b", "now", ["1"], writes=tables)
+
+
+@pytest.mark.parametrize(
+    "written, predicted, ok",
+    [
+        ([900, 0, 0], [0, 0, 0], True),  # new rows are customers at work
+        ([0, 20000, 0], [0, 20000, 0], True),
+        ([0, 20050, 3], [0, 20000, 0], True),  # customers were at work meanwhile
+        ([0, 0, 5000], [0, 0, 0], False),
+        ([0, 19000, 0], [0, 200, 0], False),
+    ],
+)
+def test_a_migration_that_does_far_more_than_in_the_rehearsal_is_told(
+    site: Site, database: Database, written: list[int], predicted: list[int], *, ok: bool
+) -> None:
+    before = {**integrity.baseline(site), "at": time.time() - 60}
+    database.counters = {"public.tasks": written}
+    certificate = writing(**{"public.tasks": predicted})
+    seen = integrity.judge_writes(site, before, (time.time(), before["writes"]), certificate)
+    assert [item.ok for item in seen] == [ok]
+
+
+def test_a_busy_table_may_be_written_to_at_its_usual_rate(site: Site, database: Database) -> None:
+    before = {**integrity.baseline(site), "at": time.time() - 60}
+    begun = time.time() - 10, {"public.tasks": [0, 6000, 0]}
+    database.counters = {"public.tasks": [0, 8000, 0]}
+    assert [item.ok for item in integrity.judge_writes(site, before, begun, writing())] == [True]
+    database.counters = {"public.tasks": [0, 10000, 0]}
+    assert [item.ok for item in integrity.judge_writes(site, before, begun, writing())] == [False]
+
+
+def test_without_a_rehearsal_there_is_nothing_to_compare_with(site: Site) -> None:
+    assert integrity.judge_writes(site, integrity.baseline(site), (0, {}), None) == []
