@@ -18,7 +18,17 @@ from testinfra.host import Host
 from lab import witness
 
 ROOT = Path(__file__).resolve().parents[2]
-SITE = "site1"
+SITE = os.environ.get("SLIPWAY_LAB_SITE", "site1")
+INVENTORY = os.environ.get("SLIPWAY_LAB_INVENTORY", "inventory/lab")
+PUBLISH = r"""
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
+git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
+cd "$work/swarm"
+{files}
+git add db && git commit --quiet --message 'Release {version}' && git tag {version}
+git push --quiet origin {version}
+"""
 
 
 @dataclass(frozen=True)
@@ -64,9 +74,29 @@ def query(sh: Callable[[str], str]) -> Callable[[str], str]:
     return lambda sql: sh(f"{psql} <<'SQL'\n{sql}\nSQL").strip()
 
 
+@pytest.fixture(scope="session")
+def publish(sh: Callable[[str], str]) -> Callable[..., None]:
+    """Tag a release of the sample that differs from 1.1.0 by the migrations given, and push it."""
+
+    def tag(version: str, *migrations: str) -> None:
+        files = "\n".join(
+            f"cat >db/migrate/202607010801{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
+            for number, source in enumerate(migrations)
+        )
+        sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{PUBLISH.format(version=version, files=files)}\nSCRIPT")
+
+    return tag
+
+
+def _file_name(source: str) -> str:
+    found = re.search(r"class (\w+)", source)
+    assert found
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found[1]).lower()
+
+
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., Run]:
-    def run(playbook: str, *arguments: str, inventory: str = "inventory/lab", directory: Path = ROOT) -> Run:
+    def run(playbook: str, *arguments: str, inventory: str = INVENTORY, directory: Path = ROOT) -> Run:
         records = tmp_path / "records"
         done = subprocess.run(
             ["ansible-playbook", playbook, "-i", inventory, *arguments],
