@@ -106,6 +106,12 @@ class Checkout:
         """The files that differ between two commits."""
         return self._git("diff", "--name-only", old, new).splitlines()
 
+    def class_lines(self, commit: str, *directories: str) -> str:
+        """The lines of a commit's Ruby files that define a class."""
+        pattern = r"^[[:space:]]*class[[:space:]]"
+        paths = [f":(glob){directory}/**/*.rb" for directory in directories]
+        return self._git("grep", "-h", "-E", pattern, commit, "--", *paths, check=False)
+
     def check_out(self, commit: str) -> None:
         """Put the files of `commit` in place; untracked files (the env file, data) are left alone."""
         self._git("checkout", "--quiet", "--detach", commit)

@@ -12,6 +12,7 @@ from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Candidate
 from ._observation import Observation
+from ._parked_jobs import park
 from ._plan_backup import check_files, manifest_of, take_backup
 from ._plan_migrate import migration_reason
 from ._plan_switch import steps_to_run
@@ -139,6 +140,10 @@ class _WayBack:
         code = [item for item in self.site.containers() if item.service in self.site.code_services]
         return all(item.image == self.old.images.get(item.service) for item in code)
 
+    def old_code_runs(self) -> bool:
+        """Whether the workers are the old release's."""
+        return not self.was_switched or not self.site.runs(self.old)
+
     def stop_code(self) -> None:
         """Stop whatever runs the application's code."""
         self.site.compose_of(self.new or self.old).stop(*self.site.code_services)
@@ -191,6 +196,15 @@ class _WayBack:
         written = fingerprint.differences(restored, present)
         return {"restored": backup, "kept_database": kept, "set_aside": written}
 
+    def park_jobs(self) -> dict[str, Any]:
+        """Take the jobs aside that only the new code knows."""
+        try:
+            parked = park(self.site, self.new.commit, self.old.commit) if self.new is not None else 0
+        except SlipwayError as error:
+            # nothing is lost by it: a worker that does not know a job keeps trying it
+            return {"not_parked": str(error)}
+        return {"parked_jobs": parked} if parked else {}
+
     def environment(self) -> Step:
         """The step that puts the env file back, byte for byte; before the switch nothing changes it."""
         site, kept = self.site, self.site.replaced_env_file(self.version)
@@ -205,6 +219,8 @@ class _WayBack:
     def verify(self) -> list[str]:
         """What is not as it was; when all is, the candidate is forgotten."""
         wrong = self.site.runs(self.old)
+        # where the new code ran until the old took its place, it may have left more
+        self.park_jobs()
         if not self.undone():
             wrong.append("the applied migrations are not what they were")
         state = self.site.ledger.state()
@@ -247,6 +263,7 @@ def rollback(site: Site, identity: str, timeout: float, *, keep_schema: bool = F
         Step("save the database as it is", way.data_saved, way.save_data),
         Step("undo the migrations", way.undone, way.undo_migrations),
         Step("restore the backup", way.undone, way.restore),
+        Step("park jobs that only the new code knows", way.old_code_runs, way.park_jobs),
         *steps_to_run(site, way.old, way.new, way.environment()),
     ]
     return Plan("rollback", way.version, "rollback", steps, way.verify, way.evidence)

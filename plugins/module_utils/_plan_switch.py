@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._engine import Plan, Step
 from ._errors import CommandError, OutOfOrderError, SlipwayError
 from ._ledger import write_file
+from ._parked_jobs import parked, replay
 from ._plan_stage import point_references, references_point_to
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def switch(site: Site, version: str) -> Plan:
         [
             Step("begin the switch", lambda: candidate.reached("switching"), begin),
             *steps_to_run(site, release, replaced, assign_environment(site, version)),
+            Step(
+                "put parked jobs back",
+                lambda: parked(site) == 0,
+                lambda: {"replayed_jobs": replay(site, release.commit)},
+            ),
         ],
         verify,
     )

@@ -85,6 +85,10 @@ class RedisServer:
         """Delete keys by name; returns how many there were."""
         return int(self._ask(_DELETE, keys)["deleted"]) if keys else 0
 
+    def count(self, script: str, keys: Sequence[str]) -> int:
+        """Run a Lua script that works on Sidekiq's jobs; returns the number of them that it reports."""
+        return int(self._ask(" ".join(script.split()), keys)["jobs"])
+
     def processes(self) -> list[SidekiqProcess]:
         """Return what Sidekiq's processes say of themselves; ages are by the clock of Redis."""
         answer = self._ask(_PROCESSES, ())

@@ -143,17 +143,36 @@ def test_a_host_that_is_lost_in_the_middle_is_taken_back_when_it_answers_again(p
 def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved(
     play: Play, look: Look, sh: Sh
 ) -> None:
+    redis = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli --raw"
+    # one job that both releases know, one that only 1.1.0 does, and when each is due
+    job = "LaunchCampaignJob.set(wait: 2.hours).perform_later(Campaign.first)"
+    job += "; LaunchWhenQuietJob.set(wait: 1.hour).perform_later(Campaign.first)"
+    web = "$(docker ps --quiet --filter label=com.docker.compose.service=web | head -1)"
+    sh(f"docker exec {web} bin/rails runner '{job}'")
+    due = sh(f"{redis} zrange schedule 0 -1 withscores")
+    assert due.count('"wrapped":"Launch') == 2
+
     run = play("rollback.yml")
     assert run.returncode == 0, run.output
     after = look()
     assert after.release == "1.0.0"
     assert after.leftovers == []
+    assert "LaunchWhenQuietJob" not in sh(f"{redis} zrange schedule 0 -1")
+    assert "LaunchCampaignJob" in sh(f"{redis} zrange schedule 0 -1")
+    assert sh(f"{redis} llen slipway:parked").strip() == "1"
     assert sh(f"ls {STATE}/backups/*-rollback-rollback/manifest.json").strip()
     again = play("rollback.yml")
     assert again.returncode != 0
     assert "there is nothing to roll back to" in again.output
     assert "REFUSED, nothing was changed" in again.output
     assert look().started == after.started
+
+    # a release that was taken back may come again, and finds its jobs
+    forward = play("deploy.yml")
+    assert forward.returncode == 0, forward.output
+    assert look().release == "1.1.0"
+    assert sh(f"{redis} zrange schedule 0 -1 withscores") == due
+    assert sh(f"{redis} llen slipway:parked").strip() == "0"
 
 
 @pytest.mark.promise("D1", "D2")

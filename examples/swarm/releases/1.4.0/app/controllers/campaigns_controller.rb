@@ -37,7 +37,9 @@ class CampaignsController < ApplicationController
   end
 
   def launch
-    LaunchCampaignJob.perform_later(@campaign) if @campaign.draft?
+    if @campaign.draft?
+      @campaign.urgent? ? LaunchCampaignJob.perform_later(@campaign) : LaunchWhenQuietJob.set(wait: LaunchWhenQuietJob::DELAY).perform_later(@campaign)
+    end
     redirect_to @campaign, status: :see_other
   end
 

@@ -31,6 +31,8 @@ class Campaign < ApplicationRecord
     tasks.insert_all!(Agent.online.order(:id).ids.map { |id| {agent_id: id} })
   end
 
+  def urgent? = priority == PRIORITIES.first
+
   def progress
     counts = tasks.group(:status).count
     counts.empty? ? 0 : 100 * counts.fetch("done", 0) / counts.values.sum
