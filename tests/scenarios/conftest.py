@@ -26,7 +26,7 @@ git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
 git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
 cd "$work/swarm"
 {files}
-git add db && git commit --quiet --message 'Release {version}' && git tag {version}
+git add --all && git commit --quiet --message 'Release {version}' && git tag {version}
 git push --quiet origin {version}
 """
 
@@ -76,14 +76,15 @@ def query(sh: Callable[[str], str]) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def publish(sh: Callable[[str], str]) -> Callable[..., None]:
-    """Tag a release of the sample that differs from 1.1.0 by the migrations given, and push it."""
+    """Push a release of the sample that differs from 1.1.0 by the migrations given and by what a script does."""
 
-    def tag(version: str, *migrations: str) -> None:
+    def tag(version: str, *migrations: str, script: str = "") -> None:
         files = "\n".join(
             f"cat >db/migrate/202607010801{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)
         )
-        sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{PUBLISH.format(version=version, files=files)}\nSCRIPT")
+        content = PUBLISH.format(version=version, files=f"{files}\n{script}")
+        sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{content}\nSCRIPT")
 
     return tag
 
@@ -91,7 +92,7 @@ def publish(sh: Callable[[str], str]) -> Callable[..., None]:
 def _file_name(source: str) -> str:
     found = re.search(r"class (\w+)", source)
     assert found
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found[1]).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", found[1]).lower()
 
 
 @pytest.fixture

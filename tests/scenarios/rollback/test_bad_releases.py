@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from lab.witness import Witness
-from tests.scenarios.conftest import Run
+from tests.scenarios.conftest import SITE, Run
 
 Play = Callable[..., Run]
 Look = Callable[[], Witness]
@@ -25,11 +25,8 @@ class ForgetResults < ActiveRecord::Migration[7.2]
   def down = raise(ActiveRecord::IrreversibleMigration)
 end
 """
-FAILS = """
-class Fail < ActiveRecord::Migration[7.2]
-  def up = raise("this one fails")
-end
-"""
+# every campaign that is created makes the application fail
+BREAKS = "sed -i '/@campaign = Campaign.new(campaign_params)/a raise(\"oops\")' app/controllers/campaigns_controller.rb"
 
 
 def test_the_witness_sees_a_changed_row_a_changed_file_and_a_changed_schema(look: Look, sh: Sh, query: Sh) -> None:
@@ -80,7 +77,7 @@ def test_a_bad_release_is_taken_back(
         # nothing was switched, so that nothing had to be restarted
         assert after.started == before.started
 
-    site = run.record["hosts"]["site1"]
+    site = run.record["hosts"][SITE]
     # the way there and the way back together
     assert site["remote_calls"] <= 30
     assert 1 <= site["rails_boots"] <= 2
@@ -95,21 +92,28 @@ def test_a_bad_release_is_taken_back(
     assert [item["id"] for item in recorded["verdict"]["criteria"] if item["verdict"] == "rollback"] == [criterion]
 
 
-@pytest.mark.promise("M4", "R6")
-def test_when_down_is_impossible_the_backup_comes_back_and_the_damaged_database_is_kept(
-    play: Play, look: Look, query: Sh, publish: Callable[..., None]
+@pytest.mark.promise("M4", "R4", "R6")
+def test_when_down_is_impossible_the_backup_comes_back_and_what_was_written_since_is_kept(
+    play: Play, look: Look, query: Sh, sh: Sh, publish: Callable[..., None]
 ) -> None:
-    publish("1.1.1", FORGETS, FAILS)
+    publish("1.1.1", FORGETS, script=BREAKS)
     before = look()
-    # nobody rehearses it, so that it fails on the site's own data
-    run = play("deploy.yml", "-e", "release_version=1.1.1", "-e", "rehearse_policy=waived")
+    run = play("deploy.yml", "-e", "release_version=1.1.1", "-e", json.dumps({"rehearse_expected": ["tasks.result"]}))
     after = look()
     assert run.returncode != 0
     assert "1.1.1 was taken back, 1.1.0 runs" in run.output
+    assert "R2 Critical functionality broken" in run.output
     assert (after.release, after.schema, after.rows, after.files) == ("1.1.0", before.schema, before.rows, before.files)
     kept = query("SELECT datname FROM pg_database WHERE datname LIKE '%_kept_%'")
     assert kept
     assert query("SELECT count(*) FROM pg_stat_activity WHERE datname LIKE '%_kept_%'") == "0"
+    journal = [json.loads(line) for line in sh(f"tail -40 {STATE}/journal.jsonl").splitlines()]
+    restored = [item for item in journal if item["step"] == "restore the backup" and item["event"] == "done"][-1]
+    assert restored["kept_database"] == kept
+    # the present database lacked the column, and that is all
+    assert [line for line in restored["set_aside"] if "schema_migrations" not in line] == [
+        "column public.tasks.result is gone"
+    ]
 
 
 @pytest.mark.promise("R6")
@@ -193,7 +197,7 @@ def test_a_failed_first_install_is_stopped_and_kept_and_the_next_one_stands(play
 
     good = play("deploy.yml", *arguments)
     assert good.returncode == 0, good.output
-    site = good.record["hosts"]["site1"]
+    site = good.record["hosts"][SITE]
     assert site["outcome"] == "deployed"
     assert site["remote_calls"] <= 30
     assert site["rails_boots"] <= 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.witness import Witness
-from tests.scenarios.conftest import Run
+from tests.scenarios.conftest import SITE, Run
 
 Play = Callable[..., Run]
 Look = Callable[[], Witness]
@@ -45,6 +45,35 @@ end
 """
 
 
+DESTROYS = (
+    """
+class ForgetACampaign < ActiveRecord::Migration[7.2]
+  def change = execute("DELETE FROM campaigns WHERE id = (SELECT max(id) FROM campaigns)")
+end
+""",
+    """
+class ShortenStates < ActiveRecord::Migration[7.2]
+  def change = execute("UPDATE agents SET status = left(status, 3)")
+end
+""",
+    """
+class LoseCampaigns < ActiveRecord::Migration[7.2]
+  def up
+    remove_foreign_key :tasks, :campaigns
+    execute("UPDATE tasks SET campaign_id = 999999 WHERE id = 17")
+  end
+end
+""",
+    """
+class ForgetResults < ActiveRecord::Migration[7.2]
+  def up = remove_column(:tasks, :result)
+
+  def down = raise(ActiveRecord::IrreversibleMigration)
+end
+""",
+)
+
+
 @pytest.fixture
 def certificate(sh: Sh) -> Callable[[str], dict[str, Any]]:
     def read(version: str) -> dict[str, Any]:
@@ -77,6 +106,31 @@ def test_migrations_that_fail_on_the_copy_never_touch_the_site_s_own_data(play: 
     journal = [json.loads(line) for line in sh(f"cat {STATE}/journal.jsonl").splitlines()]
     assert not [item for item in journal if item["release"] == "1.3.0" and item["step"] == "run db:migrate"]
     assert sh(SCRATCH) == ""
+
+
+@pytest.mark.promise("R4")
+def test_what_destroys_data_is_found_before_the_site_s_own_data_is_touched(
+    play: Play, look: Look, query: Sh, publish: Callable[..., None]
+) -> None:
+    query(
+        "INSERT INTO campaigns (name, status, priority, created_at, updated_at)"
+        " SELECT format('Bulk %s', n), 'draft', 2, '2026-01-05', '2026-01-05' FROM generate_series(1, 4800) n"
+    )
+    publish("1.1.3", *DESTROYS)
+    before = look()
+    run = play("deploy.yml", "-e", "release_version=1.1.3")
+    assert run.returncode != 0
+    assert look() == before
+    deciding = [item for item in run.record["hosts"][SITE]["verdict"]["criteria"] if item["verdict"] == "rollback"]
+    assert [item["id"] for item in deciding] == ["R4"]
+    for line in (
+        "1 of 5000 rows of public.campaigns are gone",
+        "values of public.agents.status were changed",
+        "values of public.tasks.campaign_id were changed",
+        "column public.tasks.result is gone with its values",
+    ):
+        assert line in deciding[0]["reason"]
+    query("DELETE FROM campaigns WHERE name LIKE 'Bulk %'")
 
 
 @pytest.mark.promise("G6")
