@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable
 
+from ._backup_files import size_of, sources
 from ._errors import CommandError, SlipwayError
 from ._ledger import State
 from ._observation import Observation
@@ -228,8 +229,9 @@ class Gates:
         return host if host and host not in inside else None
 
     def disk(self) -> str:
-        """Room for a backup, its copy in the container, a restored database and the new images, on each file system."""
+        """Room for a backup, its dump in the container, a restored database and the new images, on each file system."""
         size = 0 if self._first_install else self.site.database.size()
+        files = 0 if self._first_install else sum(size_of(path) for path in sources(self.site).values())
         state = self._state
         images = list(self.site.ledger.known_release(state.current).images.values()) if state.current else []
         code = self.site.docker.image_sizes(
@@ -239,7 +241,7 @@ class Gates:
         needs: dict[int, float] = {}
         places: dict[int, Path] = {}
         for path, amount in (
-            (self.site.backups, size),
+            (self.site.backups, size + files),
             (engine, 2 * size + (code if self.request.verb == "deploy" else 0)),
         ):
             place = _existing(path)

@@ -62,6 +62,8 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "critical_timeout": {"type": "float"},
             "state_directory": {"type": "path"},
             "backup_directory": {"type": "path"},
+            "uploads": {"type": "list", "elements": "str"},
+            "volumes": {"type": "list", "elements": "str"},
             "redis": {"type": "dict"},
             "verify_tls": {"type": "bool"},
             "ca_file": {"type": "path"},

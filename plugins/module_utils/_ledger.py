@@ -87,6 +87,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Restoring:
+    """A restore that was begun.
+
+    :param saved: the id of the backup of the state before it.
+    :param stamp: ends the names under which the database and the uploads before it are kept.
+    :param uploads: whether uploads go back too.
+    """
+
+    backup: str
+    saved: str
+    stamp: str
+    uploads: bool
+
+
+@dataclass(frozen=True)
 class State:
     """All that changes: the release that stands, the one on its way in, the run that is open, what happened."""
 
@@ -94,6 +109,7 @@ class State:
     current: str | None = None
     candidate: Candidate | None = None
     run: Run | None = None
+    restoring: Restoring | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -104,13 +120,14 @@ def _record(kind: type[_Record], data: Mapping[str, Any]) -> _Record:
 
 
 def _state(data: Mapping[str, Any]) -> State:
-    candidate, run = data["candidate"], data["run"]
+    candidate, run, restoring = data["candidate"], data["run"], data.get("restoring")
     return State(
         token=data["token"],
         current=data["current"],
         candidate=candidate
         and Candidate(candidate["version"], candidate["phase"], _record(Before, candidate["before"])),
         run=run and _record(Run, run),
+        restoring=restoring and _record(Restoring, restoring),
         history=data["history"],
     )
 
@@ -234,6 +251,10 @@ class Ledger:
     def now(self) -> str:
         """The time in UTC, ISO 8601."""
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+
+    def stamp(self) -> str:
+        """The time as a part of a name, in lower case."""
+        return self.now().replace(":", "").replace("-", "").lower()
 
     # writing
 

@@ -1,37 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backups: a dump with a manifest, read back before anything relies on it."""
+"""Backups: one point in time of the database and the files beside it, read back before anything relies on them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _fingerprint as fingerprint
 from . import _integrity as integrity
+from ._backup_files import save_configuration, save_directories, save_redis
+from ._database_facts import DatabaseFacts
 from ._engine import Plan, Step
 from ._errors import SlipwayError
-from ._ledger import sync_directory, write_file
+from ._ledger import sync_directory
+from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
+from ._postgres import applied_migrations, count_tables
+from ._stored import make_directory, sync_tree, total
 
 if TYPE_CHECKING:
     from ._site import Site
-
-FORMAT = 1
-
-
-def manifest_of(site: Site, backup: str) -> dict[str, Any] | None:
-    """The manifest of a finished backup, or None."""
-    try:
-        manifest: dict[str, Any] = json.loads((site.backups / backup / "manifest.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise SlipwayError(
-            f"{site.backups / backup / 'manifest.json'} is damaged ({error}): this backup cannot be trusted"
-        ) from error
-    return manifest
 
 
 def start_database(site: Site, version: str) -> Step:
@@ -45,59 +33,53 @@ def start_database(site: Site, version: str) -> Step:
     return Step("start the database", lambda: bool(site.containers(services[0])), start)
 
 
-def take_backup(site: Site, backup: str, reason: str) -> dict[str, Any]:
-    """Dump the database into backups/BACKUP; it appears under that name only when it is complete and durable."""
-    database = site.database
-    final = site.backups / backup
-    partial = site.backups / ".partial" / backup
+def take_backup(site: Site, backup: str, reason: str, *, database_only: bool = False) -> dict[str, Any]:
+    """Back up into backups/BACKUP; it appears under that name only when it is complete and durable.
+
+    The database is dumped at one point in time; files are copied after it, so that each file that a row names is there.
+    """
+    final, partial = site.backups / backup, site.backups / PARTIAL / backup
     shutil.rmtree(partial, ignore_errors=True)
-    for directory in (site.backups, partial.parent, partial, partial / "database"):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tables = database.tables()
-    files = database.dump(partial / "database")
-    manifest = {
-        "format": FORMAT,
-        "id": backup,
-        "reason": reason,
-        "created": site.ledger.now(),
-        "application": site.profile.name,
-        "release": site.ledger.state().current,
-        "database": {"name": database.name, "user": database.user, "bytes": database.size(), "tables": tables},
-        "postgresql": database.server_version(),
-        "migrations": database.migrations(),
-        "files": {name: asdict(file) for name, file in sorted(files.items())},
-    }
-    write_file(partial / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
-    sync_directory(partial / "database")
-    sync_directory(partial)
+    make_directory(partial / "database")
+    database, state = site.database, site.ledger.state()
+    migrating = state.candidate is not None and state.candidate.reached("migrating")
+    with database.snapshot() as snapshot:
+        facts = DatabaseFacts.read(snapshot.query, database.name)
+        content: dict[str, Any] = {
+            "id": backup,
+            "reason": reason,
+            "created": site.ledger.now(),
+            "application": site.profile.name,
+            "release": state.candidate.version if state.candidate and migrating else state.current,
+            "postgresql": database.server_version(),
+            "migrations": applied_migrations(snapshot.query),
+            "database": {
+                **({} if facts is None else asdict(facts)),
+                "name": database.name,
+                "bytes": database.size(),
+                "tables": count_tables(snapshot.query),
+                "schema": database.schema(snapshot=snapshot.id),
+            },
+        }
+        dumped = database.dump(partial / "database", snapshot.id)
+        if not database_only:
+            content["fingerprint"] = fingerprint.take(snapshot.query, fingerprint.SAMPLE_ABOVE).to_dict()
+    files = {f"database/{name}": file for name, file in dumped.items()}
+    if not database_only:
+        copied, changed = save_directories(site, partial)
+        saved, why_not = save_redis(site, partial)
+        files.update({**copied, **saved, **save_configuration(site, partial)})
+        content.update(changed, redis=why_not or "saved")
+    write_manifest(partial, content, files)
+    sync_tree(partial)
     partial.rename(final)
     sync_directory(site.backups)
-    return {"backup": backup, "bytes": sum(file.size for file in files.values())}
-
-
-def check_files(site: Site, backup: str) -> list[str]:
-    """What is wrong with a backup's files by its manifest; empty when nothing is."""
-    manifest = manifest_of(site, backup)
-    if manifest is None:
-        return [f"backup {backup} is not in {site.backups}"]
-    directory = site.backups / backup / "database"
-    wrong = []
-    for name, expected in manifest["files"].items():
-        path = directory / name
-        if not path.is_file():
-            wrong.append(f"{path} is missing")
-        elif path.stat().st_size != expected["size"]:
-            wrong.append(f"{path} has {path.stat().st_size} bytes, not {expected['size']}")
-        elif _sha256(path) != expected["sha256"]:
-            wrong.append(f"{path} is not what was written: its SHA-256 differs")
-    return wrong + [
-        f"{path} is not in the manifest" for path in sorted(directory.iterdir()) if path.name not in manifest["files"]
-    ]
+    return {"backup": backup, "bytes": total(files)}
 
 
 def verify_backup(site: Site, backup: str) -> list[str]:
     """What is wrong with a backup: its files by hash, then its content as pg_restore reads all of it."""
-    wrong = check_files(site, backup)
+    wrong = check_backup(site, backup)
     if wrong:
         return wrong
     manifest = manifest_of(site, backup) or {}
@@ -106,18 +88,10 @@ def verify_backup(site: Site, backup: str) -> list[str]:
     return [] if held == expected else [f"backup {backup} holds the rows of {held} tables, the database had {expected}"]
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _note(site: Site, identity: str, *, dumped: bool) -> None:
     """Note what the candidate replaces, and the backup that was taken of it; the rehearsal proves its content."""
     if dumped:
-        wrong = check_files(site, identity)
+        wrong = check_backup(site, identity)
         if wrong:
             raise SlipwayError("; ".join(wrong))
     database, backup = site.database, identity if dumped else None

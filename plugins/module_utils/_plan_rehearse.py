@@ -14,8 +14,8 @@ from ._certificate import Certificate
 from ._engine import Plan, Step
 from ._errors import OutOfOrderError, SlipwayError
 from ._http import Client, HttpError
+from ._manifest import check_files, manifest_of
 from ._observation import Observation
-from ._plan_backup import check_files, manifest_of
 from ._plan_migrate import migration_reason
 from ._plan_rollback import migrations_to_undo, rollback_commands
 from ._probe import Prober

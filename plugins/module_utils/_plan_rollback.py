@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import _fingerprint as fingerprint
 from ._certificate import CODE, DOWN, RESTORE
+from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Candidate
+from ._manifest import manifest_of
 from ._observation import Observation
 from ._parked_jobs import park
-from ._plan_backup import check_files, manifest_of, take_backup
+from ._plan_backup import take_backup
 from ._plan_migrate import migration_reason
 from ._plan_switch import steps_to_run
 
@@ -154,7 +156,8 @@ class _WayBack:
 
     def save_data(self) -> dict[str, Any]:
         """Back the database up as it is now, and count what taking the migrations down drops from it."""
-        saved = take_backup(self.site, self.identity, f"before {self.version} is taken back")
+        reason = f"before {self.version} is taken back"
+        saved = take_backup(self.site, self.identity, reason, database_only=True)
         certificate = self.site.ledger.certificate(self.version)
         if self.road != DOWN or certificate is None:
             return saved
@@ -179,22 +182,9 @@ class _WayBack:
         site, backup = self.site, self.before.backup
         if backup is None:
             raise SlipwayError(f"the migrations of {self.version} cannot be undone and there is no backup to restore")
-        wrong = check_files(site, backup)
-        if wrong:
-            raise SlipwayError(f"the backup is not whole and is not restored: {'; '.join(wrong)}")
+        check_restorable(site, backup)
         self.stop_code()
-        database = site.database
-        stamp = site.ledger.now().replace(":", "").replace("-", "").lower()
-        copy, kept = f"{database.name}_restored", f"{database.name}_kept_{stamp}"
-        database.drop(copy)
-        database.restore(site.backups / backup / "database", copy)
-        if database.schema(database=copy) != self.before.schema:
-            raise SlipwayError(f"backup {backup} does not give the schema that it was taken from: see database {copy}")
-        restored = fingerprint.take(lambda sql: database.query(sql, database=copy), fingerprint.SAMPLE_ABOVE)
-        present = fingerprint.take(database.query, fingerprint.SAMPLE_ABOVE, like=restored)
-        database.swap(copy, kept)
-        written = fingerprint.differences(restored, present)
-        return {"restored": backup, "kept_database": kept, "set_aside": written}
+        return restore_database(site, backup, site.ledger.stamp())
 
     def park_jobs(self) -> dict[str, Any]:
         """Take the jobs aside that only the new code knows."""
@@ -259,6 +249,7 @@ def rollback(site: Site, identity: str, timeout: float, *, keep_schema: bool = F
     check_images(site, way.old)
     steps = [
         Step("name the release to take back", lambda: way.opened, way.reopen),
+        open_database(site),
         Step("stop the new code", way.new_code_stopped, way.stop_code),
         Step("save the database as it is", way.data_saved, way.save_data),
         Step("undo the migrations", way.undone, way.undo_migrations),

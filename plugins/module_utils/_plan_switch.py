@@ -38,11 +38,8 @@ def assign_environment(site: Site, version: str) -> Step:
     return Step("write the env file", assigned, lambda: site.env_file.assign(assignments, site.checkout.owner))
 
 
-def steps_to_run(site: Site, release: Release, replaced: Release | None, environment: Step) -> list[Step]:
-    """The steps after which `release` runs, whatever ran before. A switch and a way back are the same steps.
-
-    :param environment: the step that makes the env file the release's own.
-    """
+def start_containers(site: Site, release: Release, replaced: Release | None) -> Step:
+    """The step that starts the containers of a release whose files are in place."""
 
     def started() -> bool:
         if site.runs(release):
@@ -62,6 +59,14 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None, environ
             log = site.log(release.version, "up", error.output)
             raise SlipwayError(f"{error} (all of it: {log})") from error
 
+    return Step("start the containers", started, start)
+
+
+def steps_to_run(site: Site, release: Release, replaced: Release | None, environment: Step) -> list[Step]:
+    """The steps after which `release` runs, whatever ran before. A switch and a way back are the same steps.
+
+    :param environment: the step that makes the env file the release's own.
+    """
     return [
         Step(
             "check out the source",
@@ -70,7 +75,7 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None, environ
         ),
         environment,
         Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release)),
-        Step("start the containers", started, start),
+        start_containers(site, release, replaced),
     ]
 
 

@@ -4,22 +4,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 import shlex
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from ._compose import Docker
+from ._database_facts import DatabaseFacts, Query, literal, quoted
 from ._errors import CommandError, SlipwayError
-from ._process import OUTPUT_TAIL
+from ._snapshot import Snapshot, open_snapshot
+from ._stored import StoredFile, finish, piped, receive, send
 
 if TYPE_CHECKING:
-    import subprocess
-
     from ._process import Runner
     from ._profile import Profile
 
@@ -28,17 +27,15 @@ _WITH_PASSWORD = 'PGPASSWORD="${POSTGRES_PASSWORD:-}"'  # noqa: S105 - the name 
 _TEMPORARY = "/tmp/slipway"  # noqa: S108 - inside the database's own container, mode 0700
 _SHELL = ["sh", "-c", f'{_WITH_PASSWORD} exec "$@"', "sh"]
 QUERY_TIMEOUT = 600
-CHUNK = 1 << 20
+HEADROOM = 1.1
 
 # What pg_dump prints that is not the schema: comments, session settings, and the random key of its \restrict lines.
 _NOISE = ("--", "SET ", "SELECT pg_catalog.set_config", "\\restrict", "\\unrestrict")
-_DUMP_NAME = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_.]+")
-_CREATE_LIKE = """
-    SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COLLATE %L LC_CTYPE %L'
-                  ' CONNECTION LIMIT %s', {target}, pg_get_userbyid(datdba), pg_encoding_to_char(encoding),
-                  datcollate, datctype, datconnlimit)
-    FROM pg_database WHERE datname = {source}
-"""
+# zstd where this pg_dump knows it (from version 16, if it was built so); it says so before it looks for a server.
+_COMPRESSION = (
+    'case "$(pg_dump --compress=zstd:1 --format=custom --file=/dev/null --host=/nowhere 2>&1)" in '
+    "*compress*) method=1 ;; *) method=zstd:1 ;; esac"
+)
 _COUNT_TABLES = """
     SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
@@ -47,12 +44,16 @@ _COUNT_TABLES = """
 """
 
 
-@dataclass(frozen=True)
-class DumpFile:
-    """One file of a dump: its size in bytes and its SHA-256."""
+def count_tables(query: Query) -> int:
+    """How many tables with rows of their own a dump must hold: all but PostgreSQL's and extensions' own."""
+    return int(query(_COUNT_TABLES)[0][0])
 
-    size: int
-    sha256: str
+
+def applied_migrations(query: Query) -> list[str]:
+    """The versions that Rails has recorded as applied, ascending; empty before the first migration."""
+    if query("SELECT to_regclass('schema_migrations') IS NOT NULL")[0][0] != "t":
+        return []
+    return sorted((row[0] for row in query("SELECT version FROM schema_migrations")), key=int)
 
 
 class Database:
@@ -66,37 +67,73 @@ class Database:
         self._container = container
         self.name = profile.database.name
         self.user = profile.database.user
+        # PostgreSQL cuts names after 63 bytes
+        self.copy_name = f"{self.name[:40]}_restored"
+
+    def kept_name(self, stamp: str) -> str:
+        """How it is called when a restored one has taken its place."""
+        return f"{self.name[:40]}_kept_{stamp}"
 
     def _execute(self, *command: str, text: str | None = None) -> str:
         docker = Docker(self._runner)
         return docker.execute(self._container, *_SHELL, *command, text=text, timeout=QUERY_TIMEOUT).stdout
 
+    def _psql(self, database: str) -> list[str]:
+        command = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--field-separator", "\x1f"]
+        return [*command, "--set", "ON_ERROR_STOP=1", "--username", self.user, "--dbname", database]
+
     def query(self, sql: str, *, database: str | None = None) -> list[list[str]]:
         """The rows that `sql` returns, each a list of texts; several statements stop at the first error."""
-        command = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--field-separator", "\x1f"]
-        command += ["--set", "ON_ERROR_STOP=1", "--username", self.user, "--dbname", database or self.name]
-        return [line.split("\x1f") for line in self._execute(*command, text=sql).splitlines()]
+        printed = self._execute(*self._psql(database or self.name), text=sql)
+        return [line.split("\x1f") for line in printed.splitlines()]
+
+    def _manage(self, sql: str) -> list[list[str]]:
+        """Ask the server about its databases: by the one that is always there, so that ours may be closed or gone."""
+        return self.query(sql, database="postgres")
+
+    def _entry(self, what: str, name: str) -> str | None:
+        """What the server's list of databases says of one; None when there is none of that name."""
+        rows = self._manage(f"SELECT {what} FROM pg_database WHERE datname = {literal(name)}")  # noqa: S608 - quoted
+        return rows[0][0] if rows else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Hold one point in time: what is dumped with its id, and what it is asked, are of the same moment."""
+        argv = ["docker", "exec", "--interactive", self._container, *_SHELL, *self._psql(self.name)]
+        with open_snapshot(self._runner, argv) as snapshot:
+            yield snapshot
 
     def _value(self, sql: str, *, database: str | None = None) -> str:
         return self.query(sql, database=database)[0][0]
 
     def size(self) -> int:
-        """Its size in bytes."""
-        return int(self._value("SELECT pg_database_size(current_database())"))
+        """Its size in bytes; 0 when there is no such database."""
+        return int(self._entry("pg_database_size(oid)", self.name) or 0)
 
     def server_version(self) -> str:
         """The server's version, such as 17.6."""
         return self._value("SHOW server_version").split()[0]
 
+    def server_major(self) -> int:
+        """The server's major version, whatever became of the application's database."""
+        return int(self._manage("SHOW server_version_num")[0][0]) // 10000
+
+    def facts(self) -> DatabaseFacts | None:
+        """What a database in its place must have; None when there is no such database."""
+        return DatabaseFacts.read(self._manage, self.name)
+
+    def missing_roles(self, roles: Sequence[str]) -> list[str]:
+        """Those of `roles` that the server does not have."""
+        present = {row[0] for row in self._manage("SELECT rolname FROM pg_roles")}
+        return sorted(set(roles) - present)
+
     def migrations(self) -> list[str]:
         """The versions that Rails has recorded as applied, ascending; empty before the first migration."""
-        if self._value("SELECT to_regclass('schema_migrations') IS NOT NULL") != "t":
-            return []
-        return sorted((row[0] for row in self.query("SELECT version FROM schema_migrations")), key=int)
+        return applied_migrations(self.query)
 
     def tables(self) -> int:
-        """How many tables with rows of their own a dump must hold: all but PostgreSQL's and extensions' own."""
-        return int(self._value(_COUNT_TABLES))
+        """How many tables with rows of their own a dump must hold."""
+        return count_tables(self.query)
 
     def invalid_indexes(self) -> list[str]:
         """Indexes that an interrupted CREATE INDEX CONCURRENTLY left behind."""
@@ -104,27 +141,29 @@ class Database:
             row[0] for row in self.query("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid ORDER BY 1")
         ]
 
-    def schema(self, *, database: str | None = None) -> str:
+    def schema(self, *, database: str | None = None, snapshot: str | None = None) -> str:
         """SHA-256 of the schema as pg_dump writes it, without comments, session settings and sequence positions."""
         command = ["pg_dump", "--schema-only", "--username", self.user, "--dbname", database or self.name]
+        command += [] if snapshot is None else ["--snapshot", snapshot]
         lines = [line for line in self._execute(*command).splitlines() if line and not line.startswith(_NOISE)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     # dump and restore: pg_dump's directory format lives inside the container only while it is streamed as one tar
 
-    def dump(self, directory: Path) -> dict[str, DumpFile]:
-        """Write a consistent dump of the database into `directory`; returns its files by name."""
+    def dump(self, directory: Path, snapshot: str) -> dict[str, StoredFile]:
+        """Write a dump of the point in time `snapshot` into `directory`; returns its files by name."""
         place = f"{_TEMPORARY}-{directory.name}"
         who = f"--username={shlex.quote(self.user)} {shlex.quote(self.name)}"
-        command = f"pg_dump --format=directory --jobs=2 --file={place} {who}"
-        script = _in_place(place, f"{_WITH_PASSWORD} {command} >&2 && tar -C {place} -cf - .")
+        how = f'--format=directory --jobs=2 --compress="$method" --snapshot={shlex.quote(snapshot)} --no-sync'
+        command = f"pg_dump {how} --file={place} {who}"
+        script = _in_place(place, f"{_COMPRESSION}; {_WITH_PASSWORD} {command} >&2 && tar -C {place} -cf - .")
         with tempfile.TemporaryFile() as errors:
             process = self._runner.stream(["docker", "exec", self._container, "sh", "-c", script], errors)
             try:
-                files = _receive(_opened(process.stdout), directory)
+                files = receive(piped(process.stdout), directory)
             except tarfile.TarError:
                 files = {}
-            _finish(process, errors, ["pg_dump", self.name])
+            finish(process, errors, ["pg_dump", self.name])
         if not files:
             raise SlipwayError(f"pg_dump of {self.name} ended well and sent no file: nothing was backed up")
         return files
@@ -138,10 +177,16 @@ class Database:
         listing = self._send(directory, place, restore)
         return sum(" TABLE DATA " in line for line in listing.splitlines())
 
-    def creation(self, target: str) -> list[str]:
-        """The statements that make a new, empty database `target` from template0 like the present one."""
-        sql = _CREATE_LIKE.format(target=_literal(target), source=_literal(self.name))
-        return [row[0] for row in self.query(sql, database="postgres")]
+    def check_room(self, content: int, dump: int) -> None:
+        """Refuse to restore where the server's disk lacks room for `content` bytes and the `dump` they come from."""
+        place = self._manage("SHOW data_directory")[0][0]
+        free = int(self._execute("df", "-Pk", place).splitlines()[-1].split()[3]) * 1024
+        needed = content * HEADROOM + dump
+        if free < needed:
+            raise SlipwayError(
+                f"restoring needs {needed / 1e6:.0f} MB and {place} in the database's container has "
+                f"{free / 1e6:.0f} MB free: make room there"
+            )
 
     def load(self, directory: Path, target: str) -> None:
         """Load a dump into the empty database `target`."""
@@ -150,32 +195,63 @@ class Database:
         command = f"pg_restore --exit-on-error --format=directory --jobs=2 {who} {place}"
         self._send(directory, place, f"{_WITH_PASSWORD} {command}")
 
-    def restore(self, directory: Path, target: str) -> None:
-        """Load a dump into a new database `target`, made like the present one."""
-        for statement in self.creation(target):
-            self.query(statement, database="postgres")
+    def restore(self, directory: Path, target: str, facts: DatabaseFacts) -> None:
+        """Load a dump into a new database `target`, made from template0 with `facts`; one of that name is dropped."""
+        self.drop(target)
+        self._manage(facts.create(target))
         self.load(directory, target)
+        # last, for a setting such as default_transaction_read_only would be in the way
+        self._manage(facts.dress(target))
 
     def drop(self, name: str) -> None:
         """Drop the half-loaded copy `name`; never the application's own database."""
         if name == self.name:
             raise SlipwayError(f"database {name} is the application's own and is never dropped")
-        self.query(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)", database="postgres")
+        self._manage(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+    def exists(self, name: str) -> bool:
+        """Whether the server has a database of that name."""
+        return self._entry("oid", name) is not None
+
+    def kept(self) -> list[str]:
+        """The databases that made room for a restored one, oldest first."""
+        names = sorted(row[0] for row in self._manage("SELECT datname FROM pg_database"))
+        return [name for name in names if name.startswith(self.kept_name(""))]
+
+    def closed(self) -> bool:
+        """Whether it takes no connections, as a swap that was killed leaves it."""
+        return self._entry("datallowconn", self.name) == "f"
+
+    def open(self) -> None:
+        """Let it take connections again."""
+        self._manage(f"ALTER DATABASE {quoted(self.name)} ALLOW_CONNECTIONS true")
 
     def swap(self, restored: str, kept: str) -> None:
         """Put the database `restored` in the place of the present one, which is kept as `kept`.
 
-        Both renames are one transaction: a kill leaves the one or the other under the application's name.
+        Both renames are one transaction: a kill leaves the one or the other under the application's name. One that
+        comes before it leaves the present one closed: see `open`.
         """
+        rename = f"ALTER DATABASE {quoted(restored)} RENAME TO {quoted(self.name)};"
+        if not self.exists(self.name):
+            self._manage(rename)
+            return
+        name = quoted(self.name)
         sql = f"""
-            ALTER DATABASE {quoted(self.name)} ALLOW_CONNECTIONS false;
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {_literal(self.name)};
+            ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {literal(self.name)};
             BEGIN;
-            ALTER DATABASE {quoted(self.name)} RENAME TO {quoted(kept)};
-            ALTER DATABASE {quoted(restored)} RENAME TO {quoted(self.name)};
+            ALTER DATABASE {name} RENAME TO {quoted(kept)};
+            {rename}
+            ALTER DATABASE {quoted(kept)} ALLOW_CONNECTIONS true;
             COMMIT;
         """  # noqa: S608 - every name is quoted
-        self.query(sql, database="postgres")
+        try:
+            self._manage(sql)
+        except CommandError:
+            if self.closed():
+                self.open()
+            raise
 
     def _send(self, directory: Path, place: str, command: str) -> str:
         """Stream `directory` into the container at `place`, run `command` there, return what it prints."""
@@ -184,62 +260,12 @@ class Database:
             process = self._runner.stream(
                 ["docker", "exec", "--interactive", self._container, "sh", "-c", script], errors
             )
-            try:
-                with _opened(process.stdin) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
-                    for path in sorted(directory.iterdir()):
-                        archive.add(path, arcname=path.name)
-            except BrokenPipeError:
-                pass  # why it stopped reading is in its exit code and message
-            printed = _opened(process.stdout).read().decode(errors="replace")
-            _finish(process, errors, ["pg_restore", self.name])
+            send(directory, piped(process.stdin))
+            printed = piped(process.stdout).read().decode(errors="replace")
+            finish(process, errors, ["pg_restore", self.name])
         return printed
 
 
 def _in_place(place: str, script: str) -> str:
     """A script whose temporary directory inside the container is gone when it ends, however it ends."""
     return f'trap "rm -rf {place}" EXIT; rm -rf {place}; {script}'
-
-
-def _opened(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise SlipwayError("the command was started without a pipe")
-    return stream
-
-
-def _finish(process: subprocess.Popen[bytes], errors: IO[bytes], argv: list[str]) -> None:
-    if process.wait() != 0:
-        errors.seek(0)
-        raise CommandError(argv, process.returncode, errors.read().decode(errors="replace")[-OUTPUT_TAIL:])
-
-
-def _receive(stream: IO[bytes], directory: Path) -> dict[str, DumpFile]:
-    """Write the plain files of a tar stream into `directory`, hashed on the way and made durable."""
-    files: dict[str, DumpFile] = {}
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            name = member.name.removeprefix("./")
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is None:
-                continue
-            if not _DUMP_NAME.fullmatch(name):
-                raise SlipwayError(f"the database container sent a file named {name!r}: a dump has none such")
-            descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            digest, size = hashlib.sha256(), 0
-            with os.fdopen(descriptor, "wb") as target:
-                while chunk := content.read(CHUNK):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    target.write(chunk)
-                target.flush()
-                os.fsync(descriptor)
-            files[name] = DumpFile(size, digest.hexdigest())
-    return files
-
-
-def quoted(name: str) -> str:
-    """The name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"

@@ -23,6 +23,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
 _FILE = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+/ -]*")
 _DIRECTORY = re.compile(r"/[A-Za-z0-9_.@+/-]*")
+_VOLUME = re.compile(r"[a-zA-Z0-9._-]+")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?(?::[0-9]{1,5})?")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
@@ -223,6 +224,8 @@ class Profile:
     :param web_port: where the web service listens inside its container.
     :param state_directory: where the ledgers of the host's applications lie.
     :param backup_directory: where backups go; beside the ledger when None.
+    :param uploads: directories with files of users, inside `directory`; backups hold them.
+    :param volumes: keys of the Compose files' volumes; backups hold them.
     :param verify_tls: whether the certificate of an https base_url must be valid for the host header.
     :param ca_file: certificates to trust instead of the system's.
     """
@@ -254,6 +257,8 @@ class Profile:
     critical_timeout: float = 15
     state_directory: str = "/var/lib/slipway"
     backup_directory: str | None = None
+    uploads: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, mapping: object) -> Profile:
@@ -296,6 +301,7 @@ _project = like(
     _PROJECT, "must be a Compose project name: lower-case letters, digits, - and _, a letter or digit first"
 )
 _service = like(_SERVICE, "must be the name of a Compose service: letters, digits, '.', - and _")
+_volume = like(_VOLUME, "must be the key of a Compose volume: letters, digits, '.', - and _")
 _variable = like(_VARIABLE, "must be the name of a variable: letters, digits and _, no digit first")
 _identifier = like(
     _IDENTIFIER, "must be a database identifier: at most 63 letters, digits, _, $ and -, a letter or _ first"
@@ -394,6 +400,8 @@ def _profile(reader: Reader) -> Profile | None:
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
         "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
         "backup_directory": reader.text("backup_directory", _absolute),
+        "uploads": reader.texts("uploads", _relative),
+        "volumes": reader.texts("volumes", _volume),
     }
     reader.refuse_unknown()
     if not optional["compose_files"]:

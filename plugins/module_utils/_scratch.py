@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._compose import Compose, Docker
+from ._database_facts import quoted
 from ._errors import CommandError, SlipwayError
-from ._postgres import Database, quoted
+from ._postgres import Database
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -148,8 +149,10 @@ class Scratch:
         for (role,) in roles:
             if role != self._superuser:
                 self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
-        for statement in self._site.database.creation(name):
-            self.database.query(statement, database="postgres")
+        facts = self._site.database.facts()
+        if facts is None:
+            raise SlipwayError(f"the server has no database {name}: there is nothing that a copy could be like")
+        self.database.query(facts.create(name), database="postgres")
         self.database.load(directory, name)
 
     def copy(self, name: str) -> None:

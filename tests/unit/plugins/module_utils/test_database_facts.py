@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._database_facts import DatabaseFacts
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+
+pytestmark = pytest.mark.promise("M4")
+
+FACTS = DatabaseFacts("owner", "UTF8", "c", "C.UTF-8", "C.UTF-8", None, None, -1, [], None, ["owner"])
+
+
+def test_facts_are_read_from_the_server_and_from_a_manifest_alike() -> None:
+    assert DatabaseFacts.read(lambda _sql: [[json.dumps(asdict(FACTS))]], "app") == FACTS
+    assert DatabaseFacts.parse({**asdict(FACTS), "bytes": 1}) == FACTS
+    assert DatabaseFacts.read(lambda _sql: [], "app") is None
+
+
+def test_a_manifest_without_a_fact_is_refused() -> None:
+    with pytest.raises(SlipwayError, match="lack 'encoding'"):
+        DatabaseFacts.parse({"owner": "owner"})
+
+
+@pytest.mark.parametrize(
+    "provider, locale, rules, said",
+    [
+        ("c", None, None, ""),
+        ("i", "de-AT", None, " LOCALE_PROVIDER ICU ICU_LOCALE 'de-AT'"),
+        ("i", "und", "&V < w", " LOCALE_PROVIDER ICU ICU_LOCALE 'und' ICU_RULES '&V < w'"),
+        ("b", "C.UTF-8", None, " LOCALE_PROVIDER BUILTIN BUILTIN_LOCALE 'C.UTF-8'"),
+    ],
+)
+def test_each_provider_of_locales_is_named(provider: str, locale: str | None, rules: str | None, said: str) -> None:
+    facts = replace(FACTS, provider=provider, locale=locale, icu_rules=rules)
+    assert facts.create('a"b') == (
+        """CREATE DATABASE "a""b" TEMPLATE template0 OWNER "owner" ENCODING 'UTF8'"""
+        f"{said} LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+    )
+
+
+def test_limit_settings_and_grants_follow() -> None:
+    facts = replace(
+        FACTS,
+        connection_limit=7,
+        settings=[
+            [None, 'search_path="$user", public, "a,b"'],
+            ["report", "work_mem=64MB"],
+            [None, "app.note=it's = so"],
+        ],
+        grants=[[None, "CONNECT", False], ["report", "TEMPORARY", True]],
+    )
+    assert facts.dress("app").splitlines() == [
+        'ALTER DATABASE "app" CONNECTION LIMIT 7;',
+        """ALTER DATABASE "app" SET "search_path" TO '$user', 'public', 'a,b';""",
+        """ALTER ROLE "report" IN DATABASE "app" SET "work_mem" TO '64MB';""",
+        """ALTER DATABASE "app" SET "app"."note" TO 'it''s = so';""",
+        'REVOKE ALL ON DATABASE "app" FROM PUBLIC, "owner";',
+        'GRANT CONNECT ON DATABASE "app" TO PUBLIC;',
+        'GRANT TEMPORARY ON DATABASE "app" TO "report" WITH GRANT OPTION;',
+    ]
+
+
+def test_the_server_s_own_grants_stay_where_nobody_changed_them() -> None:
+    assert "GRANT" not in FACTS.dress("app")
+    assert "REVOKE" not in FACTS.dress("app")
