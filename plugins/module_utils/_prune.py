@@ -8,10 +8,11 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ._engine import Plan, Step
 from ._errors import SlipwayError
+from ._export import EXPORTS
 from ._ledger import sync_directory
 from ._manifest import PARTIAL, manifest_of
 from ._stored import make_directory
@@ -99,6 +100,10 @@ def _age(site: Site, created: str) -> float:
     return calendar.timegm(moment) - calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ"))
 
 
+def _gone(path: Path) -> Callable[[], bool]:
+    return lambda: not path.exists()
+
+
 def prune(site: Site, policy: Policy) -> Plan:
     """The plan that removes the backups that nothing asks for, and what killed runs left half written.
 
@@ -117,9 +122,10 @@ def prune(site: Site, policy: Policy) -> Plan:
         shutil.rmtree(moved)
 
     def step(name: str, path: Path) -> Step:
-        return Step(f"remove {name} {path.name}", lambda: not path.exists(), lambda: remove(path))
+        return Step(f"remove {name} {path.name}", _gone(path), lambda: remove(path))
 
     steps = [step("backup", site.backups / item.id) for item in listing(site, policy) if item.kept is None]
-    left = sorted(partial.iterdir()) if partial.is_dir() else []
-    steps += [step("the half-written", path) for path in left]
+    steps += [step("the half-written", path) for path in (sorted(partial.iterdir()) if partial.is_dir() else ())]
+    exports = sorted(path for path in (site.ledger.root / EXPORTS).glob("*") if path.is_file())
+    steps += [Step(f"remove what was not fetched, {path.name}", _gone(path), path.unlink) for path in exports]
     return Plan("prune", "backups", "backup", steps)

@@ -9,14 +9,24 @@ module: backup
 short_description: Back the database up and read the backup back
 version_added: 0.1.0
 description:
-  - Takes a consistent dump with a manifest of sizes and SHA-256 sums.
+  - Dumps the database at one point in time, then copies uploads, volumes, configuration and Redis.
+  - One manifest has the size and SHA-256 of each file.
   - Lets pg_restore read all of it as it lies on the host, for a backup that was only written is none.
+  - Taken by itself, it removes the backups that neither the policy nor a rollback asks for, each named in RV(steps).
   - For a deploy it also notes the schema and the migrations that a rollback must return to.
 author: Slipway contributors (@slipway)
 options:
   version:
     description: The release that the backup is taken for; none for a backup by itself.
     type: str
+  keep:
+    description: How many of the newest backups are kept; others go when one taken by itself is good.
+    type: int
+    default: 5
+  keep_days:
+    description: For how many days a backup is kept, however many there are.
+    type: float
+    default: 30
 extends_documentation_fragment:
   - slipway.release.site
   - slipway.release.site.attributes
@@ -65,16 +75,26 @@ from ansible_collections.slipway.release.plugins.module_utils._host_module impor
     result_of,
 )
 from ansible_collections.slipway.release.plugins.module_utils._plan_backup import backup
+from ansible_collections.slipway.release.plugins.module_utils._prune import Policy, prune
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({**RUN_ARGUMENTS, "version": {"type": "str"}}, supports_check_mode=True)
+    arguments = {
+        **RUN_ARGUMENTS,
+        "version": {"type": "str"},
+        "keep": {"type": "int", "default": 5},
+        "keep_days": {"type": "float", "default": 30.0},
+    }
+    module = AnsibleModule(arguments, supports_check_mode=True)
 
     def action(site: Site) -> dict[str, Any]:
-        current = site.ledger.state().current
-        outcome = carry(module, site, lambda: backup(site, module.params["run"]["id"], module.params["version"]))
+        parameters, current = module.params, site.ledger.state().current
+        outcome = carry(module, site, lambda: backup(site, parameters["run"]["id"], parameters["version"]))
+        if parameters["version"] is None:
+            policy = Policy(parameters["keep"], parameters["keep_days"])
+            outcome.changed += carry(module, site, lambda: prune(site, policy)).changed
         return result_of(site, outcome, current, current)
 
     perform(module, action)

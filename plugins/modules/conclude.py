@@ -10,7 +10,7 @@ short_description: Close a run, and let the release stand when the verdict says 
 version_added: 0.1.0
 description:
   - Records the evidence and the verdict of a run, and frees the site.
-  - With O(accept=true) the candidate becomes the release that stands.
+  - With O(accept=true) the candidate becomes the release that stands, and backups that nothing asks for any more go.
 author: Slipway contributors (@slipway)
 options:
   accept:
@@ -25,6 +25,14 @@ options:
     type: list
     elements: dict
     default: []
+  keep:
+    description: How many of the newest backups are kept when a release is let stand.
+    type: int
+    default: 5
+  keep_days:
+    description: For how many days a backup is kept, however many there are.
+    type: float
+    default: 30
 extends_documentation_fragment:
   - slipway.release.site
   - slipway.release.site.attributes
@@ -48,12 +56,24 @@ current:
   description: The release that stands now.
   returned: success
   type: str
+pruned:
+  description: The backups that were removed.
+  returned: success
+  type: list
+  elements: str
+not_pruned:
+  description: Why old backups could not be removed, if so.
+  returned: success
+  type: str
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._host_module import PATIENT, RUN_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._prune import Policy, prune
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
@@ -64,18 +84,27 @@ def main() -> None:
         "accept": {"type": "bool", "default": False},
         "verdict": {"type": "dict"},
         "observations": {"type": "list", "elements": "dict", "default": []},
+        "keep": {"type": "int", "default": 5},
+        "keep_days": {"type": "float", "default": 30.0},
     }
     module = AnsibleModule(spec, supports_check_mode=True)
 
     def action(site: Site) -> dict[str, Any]:
         if module.check_mode:
-            return {"changed": False, "current": site.ledger.state().current}
+            return {"changed": False, "current": site.ledger.state().current, "pruned": [], "not_pruned": None}
         parameters = module.params
         with site.ledger.locked(PATIENT):
             run = site.ledger.check_run(int(parameters["run"].get("token", 0)))
             evidence = {"verdict": parameters["verdict"], "observations": parameters["observations"]}
             state = site.ledger.close_run(run, evidence, accept=parameters["accept"])
-        return {"changed": False, "current": state.current}
+            pruned, not_pruned = [], None
+            if parameters["accept"]:
+                try:
+                    pruned = carry_out(site, prune(site, Policy(parameters["keep"], parameters["keep_days"]))).changed
+                except SlipwayError as error:
+                    # the release stands already: an old backup that stays is no reason to take it back
+                    not_pruned = str(error)
+        return {"changed": bool(pruned), "current": state.current, "pruned": pruned, "not_pruned": not_pruned}
 
     perform(module, action)
 
