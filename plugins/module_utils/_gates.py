@@ -18,6 +18,7 @@ from ._backup_files import size_of, sources
 from ._errors import CommandError, SlipwayError
 from ._ledger import State
 from ._observation import Observation
+from ._plan_restore import check_restore
 from ._plan_rollback import check_images, way_back
 from ._plan_stage import missing_services
 from ._site import Site
@@ -37,6 +38,8 @@ class Request:
     :param run: the id of the run that asks; it may hold the site already.
     :param ref: the git ref that names the release, for a deploy.
     :param controller_time: seconds since the epoch on the controller when it asked.
+    :param backup: the backup to put back, for a restore.
+    :param uploads: whether uploads go back too.
     """
 
     verb: str
@@ -44,6 +47,8 @@ class Request:
     version: str | None = None
     ref: str | None = None
     controller_time: float | None = None
+    backup: str | None = None
+    uploads: bool = False
 
 
 @dataclass(frozen=True)
@@ -302,7 +307,17 @@ class Gates:
             raise SlipwayError(
                 f"release {candidate.version} was left half done ({candidate.phase}): run playbooks/rollback.yml first"
             )
+        if self._state.restoring is not None:
+            raise SlipwayError(f"{self._state.restoring.description}: run {self._state.restoring.command} first")
         return "none"
+
+    def backup(self) -> str:
+        """A backup that is whole, fits this PostgreSQL and belongs to the release that stands."""
+        backup = self.request.backup
+        if backup is None:
+            raise SlipwayError("no backup is named: -e restore_backup=ID")
+        manifest = check_restore(self.site, backup, uploads=self.request.uploads)
+        return f"{backup} of {manifest['created']}"
 
     def drift(self) -> str:
         """What runs is what the ledger says."""
@@ -356,6 +371,7 @@ GATES: dict[str, tuple[str, ...]] = {
     ),
     "backup": (*_HOST, "compose_files", "database", "disk", "lock"),
     "rollback": (*_HOST, "lock", "road_back"),
+    "restore": (*_HOST, "compose_files", "disk", "lock", "backup"),
 }
 
 
@@ -402,6 +418,14 @@ def look(site: Site, request: Request) -> Answer:
             return Answer(observations, gates.commit if whole else None, already=whole and gates.already())
 
 
+def _kept_databases(site: Site) -> list[str]:
+    """The databases that a restore replaced and kept; none are seen where PostgreSQL does not answer."""
+    try:
+        return site.database.kept()
+    except SlipwayError:
+        return []
+
+
 def facts(site: Site) -> dict[str, Any]:
     """Where the site stands, for people: what runs, what is half done, who is at work, what comes next."""
     state = site.ledger.state()
@@ -410,6 +434,8 @@ def facts(site: Site) -> dict[str, Any]:
         following = "wait for it; if it is dead: playbooks/unlock.yml"
     elif state.candidate is not None:
         following = "playbooks/rollback.yml"
+    elif state.restoring is not None:
+        following = state.restoring.command
     else:
         following = "playbooks/deploy.yml"
     return {
@@ -419,6 +445,8 @@ def facts(site: Site) -> dict[str, Any]:
         else {"version": state.candidate.version, "phase": state.candidate.phase},
         "run": None if state.run is None else site.ledger.describe_run(),
         "containers": running,
+        "restoring": None if state.restoring is None else state.restoring.description,
+        "kept_databases": _kept_databases(site),
         "backups": sorted(path.parent.name for path in site.backups.glob("*/manifest.json")),
         "history": state.history[-10:],
         "journal": site.ledger.journal_tail(5),

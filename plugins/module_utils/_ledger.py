@@ -100,6 +100,17 @@ class Restoring:
     stamp: str
     uploads: bool
 
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        return f"the restore of {self.backup} was begun and did not end"
+
+    @property
+    def command(self) -> str:
+        """What goes on with it."""
+        uploads = " -e restore_uploads=true" if self.uploads else ""
+        return f"playbooks/restore.yml -e restore_backup={self.backup}{uploads}"
+
 
 @dataclass(frozen=True)
 class State:

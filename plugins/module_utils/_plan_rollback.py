@@ -216,7 +216,7 @@ class _WayBack:
         state = self.site.ledger.state()
         if not wrong and state.candidate is not None:
             event = _event(self.site, self.version, "taken back", self.before.version)
-            self.site.ledger.update(candidate=None, history=[*state.history, event])
+            self.site.ledger.update(candidate=None, restoring=None, history=[*state.history, event])
         return wrong
 
     def evidence(self) -> list[Observation]:

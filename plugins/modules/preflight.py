@@ -18,7 +18,7 @@ options:
   verb:
     description: What is about to be done; it decides which gates are looked at.
     type: str
-    choices: [deploy, backup, rollback]
+    choices: [deploy, backup, rollback, restore]
     required: true
   run_id:
     description: A name for the run, unique on this site.
@@ -38,6 +38,13 @@ options:
   ref:
     description: The git ref that names it; the version itself when left out.
     type: str
+  backup:
+    description: The id of the backup to put back.
+    type: str
+  uploads:
+    description: Whether the uploads go back too.
+    type: bool
+    default: false
   controller_time:
     description: Seconds since the epoch on the controller, to compare the clocks.
     type: float
@@ -102,7 +109,8 @@ def answer_of(site: Site, module: AnsibleModule) -> dict[str, Any]:
         raise SlipwayError(f"{version!r} is no release version: letters, digits, . _ - only")
     if not VERSION.fullmatch(run_id):
         raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
-    request = Request(verb, run_id, version, parameters["ref"] or version, parameters["controller_time"])
+    ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
+    request = Request(verb, run_id, version, ref, time, backup, uploads=parameters["uploads"])
     answer = look(site, request)
     observations = [item.to_dict() for item in answer.observations]
     if answer.failures:
@@ -138,6 +146,8 @@ def main() -> None:
         "open": {"type": "bool", "default": False},
         "version": {"type": "str"},
         "ref": {"type": "str"},
+        "backup": {"type": "str"},
+        "uploads": {"type": "bool", "default": False},
         "controller_time": {"type": "float"},
     }
     module = AnsibleModule(arguments, supports_check_mode=True)

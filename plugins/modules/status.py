@@ -40,6 +40,13 @@ status:
     containers:
       description: Each running container and the short id of its image.
       type: dict
+    restoring:
+      description: A restore that was begun and did not end, in words.
+      type: str
+    kept_databases:
+      description: Databases that a restored one replaced; nothing drops them by itself.
+      type: list
+      elements: str
     backups:
       description: The finished backups.
       type: list

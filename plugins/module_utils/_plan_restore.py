@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A backup put back under the release that stands: the state before it is saved, and nothing of it is thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._backup_files import archive_name
+from ._database_restore import check_restorable, open_database, restore_database
+from ._engine import Plan, Step
+from ._errors import CommandError, SlipwayError
+from ._ledger import Release, Restoring, sync_directory
+from ._manifest import manifest_of
+from ._observation import Observation
+from ._plan_backup import take_backup
+from ._plan_switch import start_containers
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+EXTRACT_TIMEOUT = 7200
+
+
+def _release_refusals(site: Site, backup: str, manifest: dict[str, Any]) -> list[str]:
+    """Why a backup does not belong to the release that stands; restoring it would leave that code on another schema."""
+    current, version = site.ledger.state().current, manifest["release"]
+    release = site.ledger.release(version) if version else None
+    if manifest["application"] != site.profile.name:
+        return [f"backup {backup} is of the application {manifest['application']}, this is {site.profile.name}"]
+    if release is None:
+        return [f"backup {backup} belongs to release {version}, which this site never had: deploy {version} first"]
+    if version != current:
+        way = f"go back to {version} first (rollback.yml), then restore"
+        return [f"backup {backup} belongs to release {version} and {current} stands here: {way}"]
+    before = site.ledger.before(version)
+    held, own = set(manifest["migrations"]), set(release.migrations)
+    unknown = held - own - set(before.migrations if before else ())
+    return [
+        f"backup {backup} {word} the migrations {', '.join(sorted(some))} of release {version}: use another"
+        for word, some in (("lacks", own - held), ("has beyond", unknown))
+        if some
+    ]
+
+
+def _upload_refusals(site: Site, backup: str, manifest: dict[str, Any]) -> list[str]:
+    wrong = []
+    for name in site.profile.uploads:
+        if archive_name("uploads", name) not in manifest["files"]:
+            wrong.append(f"backup {backup} holds no uploads of {name}: restore without them")
+        elif os.path.ismount(site.directory / name):
+            wrong.append(
+                f"{site.directory / name} is a mount point and cannot be kept beside itself: see docs/restore.md"
+            )
+    return wrong
+
+
+def check_restore(site: Site, backup: str, *, uploads: bool) -> dict[str, Any]:
+    """The manifest of a backup that may be restored now; SlipwayError names everything that speaks against it."""
+    state = site.ledger.state()
+    if state.candidate is not None:
+        raise SlipwayError(f"release {state.candidate.version} was left half done: run playbooks/rollback.yml first")
+    manifest = check_restorable(site, backup)
+    wrong = _release_refusals(site, backup, manifest)
+    if uploads:
+        wrong += _upload_refusals(site, backup, manifest)
+    if wrong:
+        raise SlipwayError("; ".join(wrong))
+    return manifest
+
+
+class _Restore:
+    """The steps of one restore, each with the question whether it is done already."""
+
+    def __init__(self, site: Site, backup: str, identity: str, *, uploads: bool) -> None:
+        self.site = site
+        self.manifest = check_restore(site, backup, uploads=uploads)
+        begun = site.ledger.state().restoring
+        same = begun is not None and (begun.backup, begun.uploads) == (backup, uploads)
+        fresh = Restoring(backup, identity, site.ledger.stamp(), uploads)
+        self.note = begun if begun is not None and same else fresh
+
+    @property
+    def release(self) -> Release:
+        """The release that stands, and that the backup belongs to."""
+        return self.site.ledger.known_release(self.manifest["release"])
+
+    def begun(self) -> bool:
+        """Whether this restore is noted, so that a killed one is one to go on with."""
+        return self.site.ledger.state().restoring == self.note
+
+    def begin(self) -> None:
+        """Note it."""
+        self.site.ledger.update(restoring=self.note)
+
+    def swapped(self) -> bool:
+        """Whether the backup's database has taken its place."""
+        database = self.site.database
+        return database.exists(database.kept_name(self.note.stamp))
+
+    def saved(self) -> bool:
+        """Whether the state before is a backup of its own, as far as there is one."""
+        gone = not self.site.database.exists(self.site.database.name)
+        return self.swapped() or gone or manifest_of(self.site, self.note.saved) is not None
+
+    def save(self) -> dict[str, Any]:
+        """Back the database up as it is; one too damaged to be dumped is kept all the same, by the swap."""
+        try:
+            taken = take_backup(
+                self.site, self.note.saved, f"before {self.note.backup} is restored", database_only=True
+            )
+        except CommandError as error:
+            return {"not_saved": str(error)}
+        return {"saved": taken["backup"]}
+
+    def stopped(self) -> bool:
+        """Whether nothing of the application's code can write."""
+        return self.swapped() or not any(item.service in self.site.code_services for item in self.site.containers())
+
+    def stop(self) -> None:
+        """Stop whatever runs the application's code."""
+        self.site.compose_of(self.release).stop(*self.site.code_services)
+
+    def uploads(self, name: str) -> Step:
+        """The step that puts a directory of uploads back; the one in its place is kept beside it."""
+        place = self.site.directory / name
+        fresh = place.with_name(f"{place.name}_restored")
+        kept = place.with_name(f"{place.name}_kept_{self.note.stamp}")
+
+        def done() -> bool:
+            return kept.exists() and place.exists()
+
+        def put_back() -> dict[str, Any]:
+            # Where the old one is kept already, the new one was whole and only its last rename is left.
+            if not kept.exists():
+                self._extract(self.site.backups / self.note.backup / archive_name("uploads", name), fresh)
+                if place.exists():
+                    place.rename(kept)
+                else:
+                    kept.mkdir(mode=0o700)
+            fresh.rename(place)
+            sync_directory(place.parent)
+            return {f"kept {name}": str(kept)}
+
+        return Step(f"put the uploads of {name} back", done, put_back)
+
+    def _extract(self, archive: Path, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(mode=0o700)
+        argv = ["tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions"]
+        argv += ["--file", str(archive), "--directory", str(target)]
+        self.site.runner.run(argv, timeout=EXTRACT_TIMEOUT)
+        self.site.runner.run(["sync", "--file-system", str(target)], timeout=EXTRACT_TIMEOUT)
+
+    def verify(self) -> list[str]:
+        """What is not as the backup has it; when all is, the restore is over."""
+        wrong = self.site.runs(self.release)
+        if self.site.database.migrations() != self.manifest["migrations"]:
+            wrong.append(f"the applied migrations are not those of backup {self.note.backup}")
+        if not wrong:
+            ledger = self.site.ledger
+            event = {
+                "at": ledger.now(),
+                "release": self.release.version,
+                "event": "restored",
+                "backup": self.note.backup,
+                "saved": self.note.saved if manifest_of(self.site, self.note.saved) else None,
+                "kept_database": self.site.database.kept_name(self.note.stamp) if self.swapped() else None,
+            }
+            ledger.update(restoring=None, history=[*ledger.state().history, event])
+        return wrong
+
+    def evidence(self) -> list[Observation]:
+        """See whether the schema is the backup's."""
+        database = self.site.database
+        same = database.schema() == self.manifest["database"]["schema"]
+        detail = "as in the backup" if same else f"not as in backup {self.note.backup}"
+        return [Observation("schema", database.name, self.site.ledger.now(), None, None, ok=same, detail=detail)]
+
+
+def restore(site: Site, backup: str, identity: str, *, uploads: bool) -> Plan:
+    """Plan to put `backup` back.
+
+    :param identity: names the backup of the state before.
+    :param uploads: whether the directories of uploads go back too.
+    :raises SlipwayError: the backup is damaged, too new, or of another release; nothing was touched.
+    """
+    way = _Restore(site, backup, identity, uploads=uploads)
+
+    def put_back() -> dict[str, Any]:
+        return restore_database(site, backup, way.note.stamp)
+
+    steps = [
+        Step("begin the restore", way.begun, way.begin),
+        open_database(site),
+        Step("save the database as it is", way.saved, way.save),
+        Step("stop the code", way.stopped, way.stop),
+        Step("restore the database", way.swapped, put_back),
+        *(way.uploads(name) for name in (site.profile.uploads if uploads else ())),
+        start_containers(site, way.release, None),
+    ]
+    return Plan("restore", backup, "backup", steps, way.verify, way.evidence)

@@ -1,0 +1,316 @@
+"""A restore that is killed anywhere leaves the old database or the new one in place, and a rerun ends it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _plan_restore
+from ansible_collections.slipway.release.plugins.module_utils._database_facts import DatabaseFacts
+from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out, preview
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
+from ansible_collections.slipway.release.plugins.module_utils._manifest import write_manifest
+from ansible_collections.slipway.release.plugins.module_utils._plan_restore import restore
+from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._stored import store
+
+pytestmark = pytest.mark.promise("M4")
+
+FACTS = DatabaseFacts("owner", "UTF8", "c", "C.UTF-8", "C.UTF-8", None, None, -1, [], None, ["owner"])
+OLD, NEW = "present", "from the backup"
+
+
+class Killed(BaseException):
+    """The process ends here, as SIGKILL ends it."""
+
+
+class World:
+    """A PostgreSQL and an application's containers, which can be killed before or after each thing done to them."""
+
+    name = "app"
+    copy_name = "app_restored"
+
+    def __init__(self) -> None:
+        self.databases = {"app": OLD}
+        self.accepts = {"app": True}
+        self.running = ["web", "worker"]
+        self.done: list[str] = []
+        self.kill_at = 0
+        self.room = True
+        self.schemas = {OLD: "s0", NEW: "s1"}
+
+    def act(self, what: str, effect: Callable[[], Any]) -> None:
+        """Each thing is two places to be killed at: before it and after it."""
+        for moment in ("before", "after"):
+            if moment == "after":
+                effect()
+            self.done.append(f"{moment} {what}")
+            if len(self.done) == self.kill_at:
+                raise Killed(what)
+
+    # the database
+
+    def kept_name(self, stamp: str) -> str:
+        return f"app_kept_{stamp}"
+
+    def exists(self, name: str) -> bool:
+        return name in self.databases
+
+    def closed(self) -> bool:
+        return self.accepts.get("app") is False
+
+    def open(self) -> None:
+        self.act("open", lambda: self.accepts.update(app=True))
+
+    def server_major(self) -> int:
+        return 17
+
+    def missing_roles(self, _roles: list[str]) -> list[str]:
+        return []
+
+    def check_room(self, _content: int, _dump: int) -> None:
+        if not self.room:
+            raise SlipwayError("restoring needs 2 MB and /data has 1 MB free: make room there")
+
+    def facts(self) -> DatabaseFacts | None:
+        return replace(FACTS, owner="present owner") if "app" in self.databases else None
+
+    def restore(self, _directory: Path, target: str, facts: DatabaseFacts) -> None:
+        self.loaded_with = facts
+        self.act("load", lambda: self.databases.update({target: NEW}))
+
+    def schema(self, *, database: str = "app") -> str:
+        return self.schemas[self.databases[database]]
+
+    def migrations(self) -> list[str]:
+        assert self.accepts["app"]
+        return ["1", "2"] if self.databases["app"] == NEW else ["1"]
+
+    def swap(self, restored: str, kept: str) -> None:
+        def rename() -> None:
+            if "app" in self.databases:
+                self.databases[kept] = self.databases.pop("app")
+            self.databases["app"] = self.databases.pop(restored)
+            self.accepts["app"] = True
+
+        self.act("close", lambda: self.accepts.update(app=False))
+        self.act("rename", rename)
+
+    # the containers
+
+    def stop(self, *_services: str) -> None:
+        self.act("stop", self.running.clear)
+
+    def up(self) -> None:
+        self.act("up", lambda: self.running.extend(["web", "worker"]))
+
+
+def write_backup(place: Path, identity: str, sources: dict[str, Path], **changes: Any) -> None:  # noqa: ANN401 - plain data
+    content = {
+        "id": identity,
+        "reason": "asked for",
+        "created": "2026-11-23T08:00:00Z",
+        "application": "swarm",
+        "release": "1.1.0",
+        "postgresql": "17.6",
+        "migrations": ["1", "2"],
+        "database": {**asdict(FACTS), "bytes": 1, "schema": "s1"},
+        **changes,
+    }
+    (place / identity).mkdir()
+    files = {}
+    for name, source in sources.items():
+        (place / identity / name).parent.mkdir(exist_ok=True)
+        with source.open("rb") as stream:
+            files[name] = store(stream, place / identity / name)
+    write_manifest(place / identity, content, files)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
+    ledger = Ledger(tmp_path / "ledger")
+    with ledger.locked():
+        ledger.save_release(Release("1.1.0", "a" * 40, {}, {}, ["1", "2"]))
+        ledger.update(current="1.1.0")
+    directory, backups = tmp_path / "app", tmp_path / "ledger/backups"
+    (directory / "storage").mkdir(parents=True)
+    (directory / "storage/old").write_text("old")
+    (tmp_path / "fresh").mkdir()
+    (tmp_path / "fresh/new").write_text("new")
+    subprocess.run(["tar", "-C", str(tmp_path / "fresh"), "-cf", str(tmp_path / "storage.tar"), "."], check=True)
+    (tmp_path / "toc").write_text("toc")
+    write_backup(backups, "b1", {"database/toc.dat": tmp_path / "toc", "uploads/storage.tar": tmp_path / "storage.tar"})
+
+    def save(_site: Site, identity: str, _reason: str, **_options: bool) -> dict[str, Any]:
+        assert world.accepts["app"]
+        world.act("save", lambda: write_backup(backups, identity, {}, release="1.1.0", migrations=["1"]))
+        return {"backup": identity}
+
+    monkeypatch.setattr(_plan_restore, "take_backup", save)
+    compose = SimpleNamespace(stop=world.stop, up=world.up, replicas=lambda _name: 1, config={"services": {}})
+    return cast(
+        "Site",
+        SimpleNamespace(
+            profile=SimpleNamespace(name="swarm", uploads=("storage",)),
+            directory=directory,
+            ledger=ledger,
+            backups=backups,
+            database=world,
+            runner=HostRunner(),
+            code_services=["web", "worker"],
+            compose_of=lambda _release: compose,
+            containers=lambda: [SimpleNamespace(service=name) for name in world.running],
+            runs=lambda _release: [] if world.running else ["no container of web runs"],
+        ),
+    )
+
+
+def go(site: Site, identity: str = "r1-before", *, uploads: bool = True) -> dict[str, Any]:
+    with site.ledger.locked():
+        return carry_out(site, restore(site, "b1", identity, uploads=uploads)).facts
+
+
+def finished(site: Site, world: World) -> None:
+    assert world.databases["app"] == NEW
+    assert [name for name, content in world.databases.items() if content == OLD and name.startswith("app_kept_")]
+    assert "app_restored" not in world.databases
+    assert world.accepts["app"]
+    assert world.running == ["web", "worker"]
+    assert (site.directory / "storage/new").read_text() == "new"
+    kept = [path for path in site.directory.glob("storage_kept_*") if (path / "old").exists()]
+    assert len(kept) == 1
+    state = site.ledger.state()
+    assert state.restoring is None
+    assert [event["event"] for event in state.history] == ["restored"]
+    assert (site.backups / str(state.history[0]["saved"])).is_dir()
+
+
+def test_a_restore_puts_database_and_uploads_back_and_keeps_what_was_there(site: Site, world: World) -> None:
+    facts = go(site)
+    finished(site, world)
+    assert facts["saved"] == "r1-before"
+    assert facts["kept_database"].startswith("app_kept_")
+    assert world.loaded_with.owner == "present owner"
+    order = [item for item in world.done if item.startswith("after")]
+    assert order == ["after save", "after stop", "after load", "after close", "after rename", "after up"]
+
+
+@pytest.mark.parametrize("moment", range(1, 13))
+def test_killed_anywhere_it_is_the_old_or_the_new_and_a_rerun_ends_it(site: Site, world: World, moment: int) -> None:
+    world.kill_at = moment
+    with pytest.raises(Killed):
+        go(site)
+    assert world.databases["app"] in {OLD, NEW}
+    assert OLD in world.databases.values()
+    assert site.ledger.state().restoring is not None
+    go(site, "r2-before")
+    finished(site, world)
+
+
+def test_a_database_that_a_killed_swap_left_closed_is_opened_first(site: Site, world: World) -> None:
+    world.accepts["app"] = False
+    go(site)
+    finished(site, world)
+
+
+def test_uploads_killed_between_both_renames_are_put_back_by_a_rerun(
+    site: Site, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == "storage_restored":
+            raise Killed
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(Killed):
+        go(site)
+    monkeypatch.undo()
+    assert not (site.directory / "storage").exists()
+    monkeypatch.setattr(_plan_restore, "take_backup", lambda *_a, **_o: pytest.fail("it was saved already"))
+    go(site, "r2-before")
+    finished(site, world)
+
+
+def test_a_preview_changes_nothing(site: Site, world: World) -> None:
+    outcome = preview(site, restore(site, "b1", "r1-before", uploads=True))
+    assert "restore the database" in outcome.changed
+    assert "put the uploads of storage back" in outcome.changed
+    assert world.done == []
+    assert site.ledger.state().restoring is None
+
+
+def test_a_database_that_is_gone_is_made_from_the_manifest(site: Site, world: World) -> None:
+    world.databases.clear()
+    go(site)
+    assert world.databases == {"app": NEW}
+    assert world.loaded_with.owner == "owner"
+
+
+def test_a_database_too_damaged_to_be_dumped_is_kept_by_the_swap(
+    site: Site, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise CommandError(["pg_dump"], 1, "invalid page in block 7")
+
+    monkeypatch.setattr(_plan_restore, "take_backup", fail)
+    assert "invalid page" in go(site)["not_saved"]
+    assert OLD in world.databases.values()
+    assert site.ledger.state().history[-1]["saved"] is None
+
+
+def test_a_dump_that_gives_another_schema_is_not_swapped_in(site: Site, world: World) -> None:
+    world.schemas[NEW] = "other"
+    with pytest.raises(SlipwayError, match="does not give the schema"):
+        go(site)
+    assert world.databases["app"] == OLD
+
+
+REFUSALS: list[tuple[dict[str, Any], str]] = [
+    ({"application": "shop"}, "is of the application shop"),
+    ({"release": "0.9.0"}, "belongs to release 0.9.0, which this site never had"),
+    ({"release": "1.0.0"}, "belongs to release 1.0.0 and 1.1.0 stands here: go back to 1.0.0 first"),
+    ({"migrations": ["1"]}, "lacks the migrations 2 of release 1.1.0"),
+    ({"migrations": ["1", "2", "3"]}, "has beyond the migrations 3 of release 1.1.0"),
+    ({"postgresql": "18.0"}, "comes from PostgreSQL 18, 17 runs here"),
+]
+
+
+@pytest.mark.parametrize("changes, said", REFUSALS)
+def test_what_does_not_belong_here_is_refused_and_nothing_is_touched(
+    site: Site, world: World, changes: dict[str, Any], said: str
+) -> None:
+    with site.ledger.locked():
+        site.ledger.save_release(Release("1.0.0", "b" * 40, {}, {}, ["1"]))
+    write_backup(site.backups, "b2", {}, **changes)
+    with pytest.raises(SlipwayError, match=said) as caught:
+        restore(site, "b2", "r1-before", uploads=False)
+    assert "\n" not in str(caught.value)
+    assert world.done == []
+
+
+def test_no_room_a_half_done_release_and_missing_uploads_are_refused_first(site: Site, world: World) -> None:
+    write_backup(site.backups, "b2", {})
+    with pytest.raises(SlipwayError, match="b2 holds no uploads of storage"):
+        restore(site, "b2", "r1-before", uploads=True)
+    world.room = False
+    with pytest.raises(SlipwayError, match="make room there"):
+        restore(site, "b1", "r1-before", uploads=False)
+    with site.ledger.locked():
+        site.ledger.update(candidate=Candidate("1.2.0", "migrating", Before("1.1.0", ["1", "2"], None)))
+    with pytest.raises(SlipwayError, match=r"1\.2\.0 was left half done: run playbooks/rollback.yml"):
+        restore(site, "b1", "r1-before", uploads=False)
+    assert world.done == []
