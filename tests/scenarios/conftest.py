@@ -95,10 +95,10 @@ def _file_name(source: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", found[1]).lower()
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Run]:
+@pytest.fixture(scope="session")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     def run(playbook: str, *arguments: str, inventory: str = INVENTORY, directory: Path = ROOT) -> Run:
-        records = tmp_path / "records"
+        records = tmp_path_factory.mktemp("records")
         done = subprocess.run(
             ["ansible-playbook", playbook, "-i", inventory, *arguments],
             cwd=directory,
@@ -108,7 +108,7 @@ def play(tmp_path: Path) -> Callable[..., Run]:
             timeout=600,
             check=False,
         )
-        written = sorted(path for path in records.glob("*.json") if not path.is_symlink()) if records.exists() else []
+        written = sorted(path for path in records.glob("*.json") if not path.is_symlink())
         record = json.loads(written[-1].read_text()) if written else {}
         return Run(done.returncode, done.stdout + done.stderr, record)
 

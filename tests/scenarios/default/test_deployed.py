@@ -73,7 +73,7 @@ def test_the_adopted_release_can_be_returned_to(sh: Sh, ledger: dict[str, Any]) 
     assert adopted["adopted"]
     assert sh("docker image inspect --format '{{.Id}}' slipway/swarm-web:1.0.0").strip() == adopted["images"]["web"]
     assert json.loads(sh(f"cat {STATE}/releases/1.1.0/before.json"))["version"] == "1.0.0"
-    assert [event["event"] for event in ledger["history"]] == ["deployed"]
+    assert [event["event"] for event in ledger["history"]][:1] == ["deployed"]
 
 
 @pytest.mark.promise("D6")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _plan_restore
+from ansible_collections.slipway.release.plugins.module_utils import _database_restore, _plan_restore
 from ansible_collections.slipway.release.plugins.module_utils._database_facts import DatabaseFacts
 from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out, preview
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
@@ -86,6 +86,9 @@ class World:
         self.loaded_with = facts
         self.act("load", lambda: self.databases.update({target: NEW}))
 
+    def query(self, _sql: str, *, database: str = "app") -> str:
+        return self.databases[database]
+
     def schema(self, *, database: str = "app") -> str:
         return self.schemas[self.databases[database]]
 
@@ -159,6 +162,12 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
         return {"backup": identity}
 
     monkeypatch.setattr(_plan_restore, "take_backup", save)
+    looks = SimpleNamespace(
+        SAMPLE_ABOVE=1,
+        take=lambda query, _limit, like=None: query("what it holds"),  # noqa: ARG005 - its signature
+        differences=lambda restored, present: [f"{restored}, {present}"],
+    )
+    monkeypatch.setattr(_database_restore, "fingerprint", looks)
     compose = SimpleNamespace(stop=world.stop, up=world.up, replicas=lambda _name: 1, config={"services": {}})
     return cast(
         "Site",
@@ -202,6 +211,7 @@ def test_a_restore_puts_database_and_uploads_back_and_keeps_what_was_there(site:
     finished(site, world)
     assert facts["saved"] == "r1-before"
     assert facts["kept_database"].startswith("app_kept_")
+    assert facts["set_aside"] == [f"{NEW}, {OLD}"]
     assert world.loaded_with.owner == "present owner"
     order = [item for item in world.done if item.startswith("after")]
     assert order == ["after save", "after stop", "after load", "after close", "after rename", "after up"]
