@@ -116,13 +116,14 @@ def save_redis(site: Site, backup: Path) -> tuple[dict[str, StoredFile], str | N
             watch = threading.Timer(REDIS_TIMEOUT, process.kill)
             watch.start()
             try:
-                with piped(process.stdin) as stream:
+                # one that stops reading says why by its exit code
+                with suppress(BrokenPipeError), piped(process.stdin) as stream:
                     stream.write(f"{user}\n{password}\n".encode())
                 file = store(piped(process.stdout), target)
                 finish(process, errors, ["redis-cli", "--rdb"])
             finally:
                 watch.cancel()
-    except (SlipwayError, BrokenPipeError) as error:
+    except SlipwayError as error:
         target.unlink(missing_ok=True)
         return {}, str(error)
     return {"redis.rdb": file}, None

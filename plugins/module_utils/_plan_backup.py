@@ -17,6 +17,7 @@ from ._ledger import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
 from ._postgres import applied_migrations, count_tables
 from ._stored import make_directory, sync_tree, total
+from ._verify import verify_backup
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -77,27 +78,20 @@ def take_backup(site: Site, backup: str, reason: str, *, database_only: bool = F
     return {"backup": backup, "bytes": total(files)}
 
 
-def verify_backup(site: Site, backup: str) -> list[str]:
-    """What is wrong with a backup: its files by hash, then its content as pg_restore reads all of it."""
-    wrong = check_backup(site, backup)
-    if wrong:
-        return wrong
-    manifest = manifest_of(site, backup) or {}
-    held = site.database.read_back(site.backups / backup / "database")
-    expected = manifest["database"]["tables"]
-    return [] if held == expected else [f"backup {backup} holds the rows of {held} tables, the database had {expected}"]
-
-
-def _note(site: Site, identity: str, *, dumped: bool) -> None:
+def _note(site: Site, identity: str, version: str) -> None:
     """Note what the candidate replaces, and the backup that was taken of it; the rehearsal proves its content."""
-    if dumped:
+    manifest = manifest_of(site, identity)
+    if manifest is not None:
         wrong = check_backup(site, identity)
         if wrong:
             raise SlipwayError("; ".join(wrong))
-    database, backup = site.database, identity if dumped else None
-    candidate = site.ledger.enter("staged", migrations=database.migrations(), schema=database.schema(), backup=backup)
-    site.ledger.save_baseline(candidate.version, integrity.baseline(site))
-    site.ledger.enter("backed_up")
+    site.ledger.save_baseline(version, integrity.baseline(site))
+    if manifest is None:
+        database = site.database
+        site.ledger.enter("backed_up", migrations=database.migrations(), schema=database.schema(), backup=None)
+        return
+    schema = manifest["database"]["schema"]
+    site.ledger.enter("backed_up", migrations=manifest["migrations"], schema=schema, backup=identity)
 
 
 def backup(site: Site, identity: str, version: str | None) -> Plan:
@@ -118,9 +112,6 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
         candidate = site.ledger.state().candidate
         return candidate is not None and candidate.reached("backed_up") and candidate.before.backup == identity
 
-    def note() -> None:
-        _note(site, identity, dumped=dumped())
-
     def verify() -> list[str]:
         return verify_backup(site, identity) if dumped() else []
 
@@ -129,6 +120,6 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
     steps = [
         start_database(site, version),
         Step("dump the database", dumped, dump),
-        Step("check the backup and note the schema", noted, note),
+        Step("check the backup and note the schema", noted, lambda: _note(site, identity, version)),
     ]
     return Plan("backup", version, "backup", steps)

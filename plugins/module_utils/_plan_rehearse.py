@@ -22,10 +22,10 @@ from ._probe import Prober
 from ._probe import Request as Look
 from ._scratch import Scratch
 from ._trace import Trace, hazards
+from ._verify import RESTORED_UP_TO, compare
 
 if TYPE_CHECKING:
     from ._ledger import Before, Release
-    from ._postgres import Database
     from ._site import Site
 
 REQUIRED, STAGING, WAIVED = "required", "staging", "waived"
@@ -44,22 +44,10 @@ class Policy:
     """
 
     mode: str = REQUIRED
-    limit: float = 50e9
+    limit: float = RESTORED_UP_TO
     expected: Sequence[str] = ()
     timeout: float = 3600
     certificate: Certificate | None = None
-
-
-def check_restored(database: Database, name: str, backup: dict[str, Any]) -> list[str]:
-    """What of a restored backup is not as it was at its point in time; empty when all is."""
-    expected = backup.get("fingerprint")
-    if expected is None:
-        held, tables = database.tables(), backup["database"]["tables"]
-        return [] if held == tables else [f"backup {backup['id']} restored {held} tables, the database had {tables}"]
-    before = fingerprint.Fingerprint.from_dict(expected)
-    after = fingerprint.take(lambda sql: database.query(sql, database=name), fingerprint.SAMPLE_ABOVE, like=before)
-    wrong = fingerprint.differences(before, after)
-    return [f"backup {backup['id']} does not hold what the database held: {line}" for line in wrong[:3]]
 
 
 @dataclass
@@ -90,9 +78,9 @@ class _Rehearsal:
                 self.scratch.start(self.site.compose)
             self.database = self.scratch.database
             with self._timed("restore"):
-                self.scratch.load(self.site.backups / self.backup["id"] / "database")
+                self.scratch.load(self.site.backups / self.backup["id"] / "database", self.backup)
             with self._timed("compare"):
-                wrong = check_restored(self.database, self.name, self.backup)
+                wrong = compare(self.database, self.backup)
             migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
             if wrong or not migrations or self.policy.mode != REQUIRED:
                 return wrong, replace(blank, seconds=self.seconds)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._compose import Compose, Docker
-from ._database_facts import quoted
+from ._database_facts import DatabaseFacts, quoted
 from ._errors import CommandError, SlipwayError
 from ._postgres import Database
 
@@ -44,6 +44,7 @@ class Scratch:
         self._network = f"slipway-scratch-{site.profile.name}"
         self._label = f"{LABEL}={site.profile.name}"
         self._superuser = "postgres"
+        self._dress = ""
 
     def remove(self) -> None:
         """Remove whatever is here, also what a killed process left."""
@@ -142,18 +143,16 @@ class Scratch:
         own = replace(profile, database=replace(profile.database, user=self._superuser))
         return Database(self._runner, own, self._name(profile.services.database))
 
-    def load(self, directory: Path) -> None:
-        """Restore a dump as the application's database, made like the site's own, whose roles come along."""
-        name = self._site.profile.database.name
-        roles = self._site.database.query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'", database="postgres")
-        for (role,) in roles:
-            if role != self._superuser:
-                self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
-        facts = self._site.database.facts()
-        if facts is None:
-            raise SlipwayError(f"the server has no database {name}: there is nothing that a copy could be like")
+    def load(self, directory: Path, manifest: Mapping[str, Any]) -> None:
+        """Restore a dump as the application's database, made like the one that it was taken of."""
+        name, facts = self._site.profile.database.name, DatabaseFacts.parse(manifest["database"])
+        missing = self.database.missing_roles(facts.roles)
+        roles = "".join(f"CREATE ROLE {quoted(role)} LOGIN;" for role in missing)
+        self.database.query(roles, database="postgres")
         self.database.query(facts.create(name), database="postgres")
         self.database.load(directory, name)
+        self._dress = facts.dress(name)
+        self.database.query(self._dress, database="postgres")
 
     def copy(self, name: str) -> None:
         """Copy the application's database, which nobody uses now, under another name."""
@@ -165,6 +164,7 @@ class Scratch:
         own = self._site.profile.database.name
         self.database.query(f"DROP DATABASE {quoted(own)} WITH (FORCE)", database="postgres")
         self.database.query(f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(own)}", database="postgres")
+        self.database.query(self._dress, database="postgres")
 
     def _variables(self, service: Mapping[str, Any]) -> dict[str, str]:
         """What the application needs to boot, and nothing else."""

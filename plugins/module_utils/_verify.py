@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a backup is one: it is restored into a PostgreSQL of its own, and compared with what the database held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _fingerprint as fingerprint
+from ._manifest import check_backup, manifest_of
+from ._scratch import Scratch
+
+if TYPE_CHECKING:
+    from ._postgres import Database
+    from ._site import Site
+
+# Bytes of a database above which a backup is read back whole, but not restored.
+RESTORED_UP_TO = 50e9
+
+
+def compare(database: Database, manifest: dict[str, Any]) -> list[str]:
+    """What of a restored backup is not as it was at its point in time; empty when all is."""
+    before = fingerprint.Fingerprint.from_dict(manifest["fingerprint"])
+    after = fingerprint.take(
+        lambda sql: database.query(sql, database=database.name), fingerprint.SAMPLE_ABOVE, like=before
+    )
+    wrong = fingerprint.differences(before, after)
+    if not wrong and database.schema() != manifest["database"]["schema"]:
+        wrong = ["the schema is another"]
+    return [f"backup {manifest['id']} does not hold what the database held: {line}" for line in wrong[:3]]
+
+
+def verify_backup(site: Site, backup: str) -> list[str]:
+    """What is wrong with a backup: its files by hash, then what it gives when it is restored."""
+    wrong = check_backup(site, backup)
+    if wrong:
+        return wrong
+    manifest, directory = manifest_of(site, backup) or {}, site.backups / backup / "database"
+    if manifest["database"]["bytes"] > RESTORED_UP_TO:
+        held, tables = site.database.read_back(directory), manifest["database"]["tables"]
+        return [] if held == tables else [f"backup {backup} holds the rows of {held} tables, the database had {tables}"]
+    scratch = Scratch(site)
+    try:
+        scratch.start(site.compose)
+        scratch.load(directory, manifest)
+        return compare(scratch.database, manifest)
+    finally:
+        scratch.remove()
