@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check lint types unit test demo lab lab-down clean
+.PHONY: help setup lock check lint types unit test demo chaos lab lab-down clean
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: check  ## all that CI runs: check, then the real playbooks on a real host
 
 demo: setup  ## deploy a good release and a bad one on a throwaway host
 	@scripts/demo
+
+chaos: setup  ## kill, cut and fill in every phase of a deploy; SHARD=1/4 plays a share, HOSTS=site1,site2 on both at once
+	@python -m tests.chaos $(if $(SHARD),--shard $(SHARD)) $(if $(HOSTS),--hosts $(HOSTS))
 
 lab: setup  ## start a host on which release 1.0.0 of the sample application runs
 	@python -m lab up site1 --release 1.0.0

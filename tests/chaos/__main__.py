@@ -1,0 +1,192 @@
+"""`make chaos`: plays every cell, prints the table, and writes it to docs/chaos.md when no cell was left out."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from lab._common import ROOT, LabError
+from lab.host import Host
+from tests.chaos.arena import Arena
+from tests.chaos.cells import NOTHING, Cell, Mark, Result, calm, every_cell, play
+
+PAGE = ROOT / "docs" / "chaos.md"
+WORK = ROOT / "build" / "chaos"
+SEED = 20261123
+PREFACE = """# What a deploy survives
+
+Written by `make chaos`. In each cell something goes wrong once, at one moment of `deploy.yml` from 1.0.0 to 1.1.0 or of
+`rollback.yml` from 1.1.0, while a client writes 20 times a second. Then the next command is given. Afterwards one
+release must stand whole, old or new: code, images, env file, schema, every row that users did not write, files, nothing
+left over, the lock free; and each acknowledged write is in the database, or in what a rollback set aside and named.
+
+"The controller" is `ansible-playbook` with its SSH connections. At the boundaries of steps the process on the host is
+killed with it, so that no further step is made; inside steps the controller alone is killed, and the host goes on.
+The disk that is filled is that of `/var/lib/slipway/swarm`, made small for the cell; it is emptied before the next
+command. The network that is cut is SSH to the host. Seconds are those of a cell without putting the host back.
+"""
+
+
+def arguments() -> argparse.Namespace:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    site = os.environ.get("SLIPWAY_LAB_SITE", "site1")
+    parser.add_argument("--hosts", default=site, help="the lab hosts to play on, at once (default: %(default)s)")
+    parser.add_argument("--shard", default="1/1", help="1/4 is the first of four shares")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the random moments (default: %(default)s)")
+    following = "what follows, taken in turn; a+b is two playbooks (default: %(default)s)"
+    parser.add_argument("--next", default="deploy,rollback", help=following)
+    parser.add_argument("--only", type=int, nargs="*", help="the numbers of the cells to play")
+    parser.add_argument("--list", action="store_true", help="name the cells and end")
+    return parser.parse_args()
+
+
+def prepare(name: str) -> tuple[Arena, dict[str, list[Mark]]]:
+    """Start a host and keep both points at which cells begin; returns what calm runs passed there."""
+    subprocess.run([sys.executable, "-m", "lab", "up", name], cwd=ROOT, check=True)
+    arena = Arena(Host(name), WORK / name)
+    arena.keep("1.0.0")
+    marks = {"deploy": calm(arena, "deploy")}
+    arena.keep("1.1.0")
+    marks["rollback"] = calm(arena, "rollback")
+    wrong = arena.wrong()
+    if wrong:
+        raise LabError(f"{name}: even a calm rollback leaves something wrong: {'; '.join(wrong)}")
+    return arena, marks
+
+
+class Queue:
+    """The cells that are still to be played, by several hosts at once."""
+
+    def __init__(self, cells: dict[int, Cell]) -> None:
+        self._cells = dict(cells)
+        self._lock = threading.Lock()
+        self.results: dict[int, Result] = {}
+
+    def take(self, verb: str) -> tuple[int, Cell] | None:
+        """Take a cell, one of `verb` where there is one: its containers run already."""
+        with self._lock:
+            if not self._cells:
+                return None
+            same = [number for number, cell in self._cells.items() if cell.verb == verb]
+            number = (same or list(self._cells))[0]
+            return number, self._cells.pop(number)
+
+    def work(self, arena: Arena) -> None:
+        """Play cells until none is left."""
+        verb = "deploy"
+        while (taken := self.take(verb)) is not None:
+            number, cell = taken
+            try:
+                result = play(arena, cell, f"cell{number:03}")
+            except (LabError, OSError, subprocess.SubprocessError) as error:
+                result = Result((), 0, NOTHING, 0, (f"the cell could not be played: {error}",))
+            self.results[number] = result
+            print(row(number, cell, result), flush=True)
+            verb = "rollback" if any("1.1.0" in text for text in result.ended[-1:]) else "deploy"
+
+
+def row(number: int, cell: Cell, result: Result) -> str:
+    """Return a cell's line of the table."""
+    found, aside, lost = (len(part) for part in (result.accounts.found, result.accounts.aside, result.accounts.lost))
+    columns = (
+        number,
+        cell.fault.text,
+        f"{cell.verb}, {cell.moment}",
+        " + ".join(cell.following),
+        " → ".join(result.ended),
+        f"{result.seconds:.0f}",
+        found + aside + lost,
+        found,
+        aside,
+        lost,
+        "whole" if not result.wrong else "**" + "; ".join(result.wrong) + "**",
+    )
+    return "| " + " | ".join(str(column).replace("|", "/") for column in columns) + " |"
+
+
+def table(cells: dict[int, Cell], results: dict[int, Result]) -> str:
+    """Return the table."""
+    head = (
+        "| # | what goes wrong | moment | next | ended as | s | writes acknowledged | in the database | set aside "
+        "| lost | the host |"
+    )
+    lines = [head, "|" + " --- |" * 11]
+    return "\n".join(lines + [row(number, cells[number], results[number]) for number in sorted(results)]) + "\n"
+
+
+def machine() -> str:
+    """Name the machine that the cells were played on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}"
+
+
+def summary(cells: dict[int, Cell], results: dict[int, Result], seed: int, minutes: float) -> str:
+    """Say in a paragraph what came of it."""
+    failed = sum(bool(result.wrong) for result in results.values())
+    parts = [result.accounts for result in results.values()]
+    found, aside, lost = (sum(len(getattr(part, name)) for part in parts) for name in ("found", "aside", "lost"))
+    today = dt.datetime.now(tz=dt.UTC).date()
+    return (
+        f"{today}, {machine()}, seed {seed}: {len(results)} of {len(cells)} cells in {minutes:.0f} minutes, "
+        f"{failed} failed. {found + aside + lost} writes acknowledged: {found} in the database, {aside} set aside, "
+        f"{lost} lost.\n"
+    )
+
+
+def share(cells: Sequence[Cell], wanted: str, only: Sequence[int] | None) -> dict[int, Cell]:
+    """Return the cells of a share, by their number."""
+    part, parts = (int(number) for number in wanted.split("/"))
+    return {
+        number: cell
+        for number, cell in enumerate(cells, 1)
+        if number % parts == part % parts and (only is None or number in only)
+    }
+
+
+def main() -> int:
+    """Play the cells."""
+    asked = arguments()
+    began = time.monotonic()
+    following = [sequence.split("+") for sequence in asked.next.split(",")]
+    names = asked.hosts.split(",")
+    WORK.mkdir(parents=True, exist_ok=True)
+    prepared = [prepare(name) for name in names]
+    cells = every_cell(prepared[0][1], asked.seed, following)
+    mine = share(cells, asked.shard, asked.only)
+    print(f"chaos: {len(mine)} of {len(cells)} cells, seed {asked.seed}, {machine()}", flush=True)
+    if asked.list:
+        for number, cell in mine.items():
+            print(f"{number:3} {cell.fault.text}: {cell.verb}, {cell.moment}, then {' + '.join(cell.following)}")
+        return 0
+    todo = Queue(mine)
+    workers = [threading.Thread(target=todo.work, args=(arena,)) for arena, _ in prepared]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    said = summary(dict(enumerate(cells, 1)), todo.results, asked.seed, (time.monotonic() - began) / 60)
+    page = f"{PREFACE}\n{said}\n{table(mine, todo.results)}"
+    (WORK / "results.json").write_text(json.dumps({str(key): asdict(value) for key, value in todo.results.items()}))
+    (WORK / "chaos.md").write_text(page)
+    if len(mine) == len(cells):
+        PAGE.write_text(page)
+    print(said)
+    return 1 if any(result.wrong for result in todo.results.values()) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LabError as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        sys.exit(1)
