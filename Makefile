@@ -33,12 +33,13 @@ unit: setup
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
 	@molecule test --shared-state --scenario-name default --scenario-name rollback
+	@molecule test --scenario-name chaos
 	@scripts/coverage --check
 
 demo: setup  ## deploy a good release and a bad one on a throwaway host
 	@scripts/demo
 
-chaos: setup  ## kill, cut and fill in every phase of a deploy; SHARD=1/4 plays a share, HOSTS=site1,site2 on both at once
+chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share, HOSTS=site1,site2 uses both)
 	@python -m tests.chaos $(if $(SHARD),--shard $(SHARD)) $(if $(HOSTS),--hosts $(HOSTS))
 
 lab: setup  ## start a host on which release 1.0.0 of the sample application runs

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def inventory(host: Host, directory: Path) -> Path:
 class Command:
     """One playbook run.
 
+    :param arguments: further ones for a deploy.
     :param heard: called with each line that it prints.
     :param by_awx: started by ansible-runner, as AWX does.
     """
@@ -55,6 +56,7 @@ class Command:
     verb: str
     inventory: Path
     records: Path
+    arguments: Sequence[str] = ()
     heard: Callable[[str], None] = lambda _: None
     by_awx: bool = False
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -64,16 +66,14 @@ class Command:
 
     def __post_init__(self) -> None:
         self._private = Path(tempfile.mkdtemp(prefix="chaos-"))
-        playbook = [f"{self.verb}.yml", "-i", str(self.inventory)]
-        if self.verb == "deploy":
-            playbook += ["-e", f"release_version={TARGET}"]
-        self.shown = " ".join(["ansible-playbook", *playbook])
-        argv = ["ansible-playbook", *playbook]
+        options = ["-e", f"release_version={TARGET}", *self.arguments] if self.verb == "deploy" else []
+        argv = ["ansible-playbook", f"{self.verb}.yml", "-i", str(self.inventory), *options]
+        self.shown = " ".join(argv)
         if self.by_awx:
             # ansible-runner's own private directory; the project stays where it is
             argv = ["ansible-runner", "run", str(self._private), "--playbook", f"{self.verb}.yml"]
             argv += ["--project-dir", str(ROOT), "--inventory", str(self.inventory)]
-            argv += ["--cmdline", f"-e release_version={TARGET}"] if self.verb == "deploy" else []
+            argv += ["--cmdline", " ".join(options)] if options else []
         self._began = time.monotonic()
         self._process = subprocess.Popen(
             argv,
