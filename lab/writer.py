@@ -30,7 +30,7 @@ TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 STATE = "/var/lib/slipway/swarm"
 
 # Prints what holds the writes named PREFIX: a line `in PLACE`, then their markers. `now` is the database in use; the
-# others are the dumps and databases that a rollback left. Databases that were kept let nobody in by default.
+# others are the dumps and databases that a rollback left. A kept database may let nobody in until now.
 FIND = r"""
 set -euo pipefail
 database=$(docker ps --quiet --filter label=com.docker.compose.project=swarm \
@@ -43,7 +43,6 @@ for kept in $(sql postgres --command "SELECT datname FROM pg_database WHERE datn
   echo "in database $kept"
   sql postgres --command "ALTER DATABASE $kept ALLOW_CONNECTIONS true"
   markers "$kept"
-  sql postgres --command "ALTER DATABASE $kept ALLOW_CONNECTIONS false"
 done
 find "$STATE/backups" -path '*-rollback*' -name toc.dat 2>/dev/null | sort | while read -r contents; do
   dump=$(dirname "$contents")
