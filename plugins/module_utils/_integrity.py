@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the site's own data is well: the profile's invariants, PostgreSQL's checksums, and what a migration wrote."""
+"""Whether the site's own data is well: invariants, PostgreSQL's own checks, uploads, and what a migration wrote."""
 
 from __future__ import annotations
 
+import hashlib
+import heapq
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import CommandError
 from ._observation import Observation
+from ._stored import sha256_of
 from ._trace import since, writes
 
 if TYPE_CHECKING:
@@ -20,6 +25,9 @@ _CHECKSUMS = "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE 
 # What other visitors may do beyond their usual rate before a migration is suspected.
 _BURST, _SLACK = 3, 100
 _UPDATED, _DELETED = 1, 2
+# How many uploaded files are looked at, and the share of them that users may delete meanwhile.
+_SAMPLE, _MAY_GO = 200, 0.5
+_CHECK_TIMEOUT = 600
 
 
 def baseline(site: Site) -> dict[str, Any]:
@@ -28,6 +36,7 @@ def baseline(site: Site) -> dict[str, Any]:
     return {
         "broken": {item.name: _broken(site, item.sql) for item in site.profile.invariants},
         "checksum_failures": int(query(_CHECKSUMS)[0][0]),
+        "uploads": _sample(site),
         "writes": writes(query),
         "at": time.time(),
     }
@@ -37,6 +46,51 @@ def _broken(site: Site, sql: str) -> int:
     """How many rows break an invariant; its statement can only read, and is ended after a while."""
     settings = "SET default_transaction_read_only = on; SET statement_timeout = '60s';"
     return int(site.database.query(f"{settings} SELECT count(*) FROM ({sql.rstrip().rstrip(';')}) AS broken")[0][0])  # noqa: S608 - the statement is the profile's own
+
+
+def _sample(site: Site) -> dict[str, str]:
+    """SHA-256 of a sample of uploaded files, by path: those whose paths have the lowest hashes, so always the same."""
+    paths = (f"{name}/{place}" for name in site.profile.uploads for place in _below(site.directory / name))
+    chosen = heapq.nsmallest(_SAMPLE, paths, key=lambda path: hashlib.sha256(path.encode(errors="replace")).digest())
+    return {path: digest for path, digest in ((path, _digest(site.directory / path)) for path in chosen) if digest}
+
+
+def _below(directory: Path) -> Iterator[str]:
+    for place, _directories, names in os.walk(directory):
+        for name in names:
+            yield os.path.relpath(os.path.join(place, name), directory)  # noqa: PTH118 - as os.walk gives them
+
+
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file; None when it is not there."""
+    try:
+        return sha256_of(path)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+
+
+def _uploads(site: Site, before: Mapping[str, str]) -> list[Observation]:
+    """Look at the sample again: users may delete a file, but nobody changes one; where most are gone, nobody did."""
+    if not before:
+        return []
+    now = {path: _digest(site.directory / path) for path in before}
+    gone = sum(digest is None for digest in now.values())
+    changed = [path for path, digest in now.items() if digest not in {None, before[path]}]
+    detail = f"{len(before)} looked at, {gone} gone"
+    if changed:
+        detail += f", {len(changed)} changed: {changed[0]}"
+    ok = not changed and gone <= len(before) * _MAY_GO
+    return [_observed(site, "uploads", len(changed), ok, detail)]
+
+
+def check_pages(site: Site) -> list[Observation]:
+    """Let pg_amcheck read every table and index, where the application's database has the extension it needs."""
+    found = site.database.check_pages(_CHECK_TIMEOUT)
+    if found is None:
+        return []
+    return [
+        Observation(PROBE, "pg_amcheck", site.ledger.now(), None, None, ok=not found, detail=found or "all is sound")
+    ]
 
 
 def look(site: Site, before: Mapping[str, Any]) -> list[Observation]:
@@ -57,7 +111,8 @@ def look(site: Site, before: Mapping[str, Any]) -> list[Observation]:
     failures = int(site.database.query(_CHECKSUMS)[0][0])
     new = failures - int(before.get("checksum_failures", 0))
     detail = f"{new} pages failed their checksum" if new > 0 else "no page failed"
-    return [*seen, _observed(site, "page checksums", failures, new <= 0, detail)]
+    seen.append(_observed(site, "page checksums", failures, new <= 0, detail))
+    return seen + _uploads(site, before.get("uploads", {}))
 
 
 def _observed(site: Site, subject: str, count: int | None, ok: bool | None, detail: str) -> Observation:  # noqa: FBT001 - as Observation has it

@@ -27,6 +27,8 @@ _WITH_PASSWORD = 'PGPASSWORD="${POSTGRES_PASSWORD:-}"'  # noqa: S105 - the name 
 _TEMPORARY = "/tmp/slipway"  # noqa: S108 - inside the database's own container, mode 0700
 _SHELL = ["sh", "-c", f'{_WITH_PASSWORD} exec "$@"', "sh"]
 QUERY_TIMEOUT = 600
+# pg_amcheck's exit code when it found corruption.
+_CORRUPT = 2
 HEADROOM = 1.1
 
 # What pg_dump prints that is not the schema: comments, session settings, and the random key of its \restrict lines.
@@ -140,6 +142,25 @@ class Database:
         return [
             row[0] for row in self.query("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid ORDER BY 1")
         ]
+
+    def check_pages(self, timeout: float) -> str | None:
+        """What pg_amcheck finds wrong with tables and indexes, in a line, empty for nothing.
+
+        None where the database lacks the extension amcheck, or pg_amcheck the time (seconds) or the program.
+        """
+        if self._entry_of_extension("amcheck") is None:
+            return None
+        command = ["pg_amcheck", "--username", self.user, "--database", self.name]
+        try:
+            Docker(self._runner).execute(self._container, *_SHELL, *command, timeout=timeout)
+        except CommandError as error:
+            lines = [line for line in error.output.splitlines() if line.strip()]
+            return " ".join(lines[:2]) if error.returncode == _CORRUPT and lines else None
+        return ""
+
+    def _entry_of_extension(self, name: str) -> str | None:
+        rows = self.query(f"SELECT extversion FROM pg_extension WHERE extname = {literal(name)}")  # noqa: S608 - quoted
+        return rows[0][0] if rows else None
 
     def schema(self, *, database: str | None = None, snapshot: str | None = None) -> str:
         """SHA-256 of the schema as pg_dump writes it, without comments, session settings and sequence positions."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _integrity as integrity
@@ -19,7 +20,11 @@ class Database:
         self.broken = 0
         self.failures = 0
         self.refusal: CommandError | None = None
+        self.pages: str | None = None
         self.counters = {"public.tasks": [0, 0, 0]}
+
+    def check_pages(self, _timeout: float) -> str | None:
+        return self.pages
 
     def query(self, sql: str) -> list[list[str]]:
         if "checksum_failures" in sql:
@@ -39,27 +44,30 @@ def database() -> Database:
 
 
 @pytest.fixture
-def site(application: Application, database: Database, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(application: Application, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
     monkeypatch.setattr(Site, "database", database)
-    return Site(
-        Profile.parse(application.profile(invariants=[{"name": "no orphan", "sql": "SELECT id FROM orphans; "}]))
-    )
+    for name in ("storage/a/one", "storage/a/two", "storage/b/three"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    invariant = {"name": "no orphan", "sql": "SELECT id FROM orphans; "}
+    given = application.profile(invariants=[invariant], directory=str(tmp_path), uploads=["storage"])
+    return Site(Profile.parse(given))
 
 
 def test_an_invariant_that_breaks_is_data_lost(site: Site, database: Database) -> None:
     before = integrity.baseline(site)
-    assert [item.ok for item in integrity.look(site, before)] == [True, True]
+    assert [item.ok for item in integrity.look(site, before)] == [True, True, True]
     database.broken, database.failures = 3, 1
     seen = integrity.look(site, before)
-    assert [item.ok for item in seen] == [False, False]
-    assert [item.detail for item in seen] == ["3 rows break it", "1 pages failed their checksum"]
+    assert [item.ok for item in seen] == [False, False, True]
+    assert [item.detail for item in seen][:2] == ["3 rows break it", "1 pages failed their checksum"]
 
 
 def test_what_was_broken_before_is_not_the_release_s_doing(site: Site, database: Database) -> None:
     database.broken, database.failures = 3, 1
     before = integrity.baseline(site)
     seen = integrity.look(site, before)
-    assert [item.ok for item in seen] == [True, True]
+    assert [item.ok for item in seen] == [True, True, True]
     assert seen[0].detail == "3 rows break it, 3 did before the release"
     database.broken = 4
     assert integrity.look(site, before)[0].ok is False
@@ -107,3 +115,31 @@ def test_a_busy_table_may_be_written_to_at_its_usual_rate(site: Site, database: 
 
 def test_without_a_rehearsal_there_is_nothing_to_compare_with(site: Site) -> None:
     assert integrity.judge_writes(site, integrity.baseline(site), (0, {}), None) == []
+
+
+def test_an_upload_that_changed_is_data_lost_and_one_that_a_user_deleted_is_not(site: Site, tmp_path: Path) -> None:
+    before = integrity.baseline(site)
+    assert set(before["uploads"]) == {"storage/a/one", "storage/a/two", "storage/b/three"}
+    (tmp_path / "storage/a/one").unlink()
+    seen = integrity.look(site, before)[-1]
+    assert (seen.subject, seen.ok, seen.detail) == ("uploads", True, "3 looked at, 1 gone")
+    (tmp_path / "storage/a/two").write_text("other")
+    seen = integrity.look(site, before)[-1]
+    assert (seen.ok, seen.detail) == (False, "3 looked at, 1 gone, 1 changed: storage/a/two")
+
+
+def test_when_most_uploads_are_gone_nobody_deleted_them(site: Site, tmp_path: Path) -> None:
+    before = integrity.baseline(site)
+    (tmp_path / "storage").rename(tmp_path / "lost")
+    assert integrity.look(site, before)[-1].ok is False
+
+
+@pytest.mark.parametrize(
+    "pages, seen",
+    [(None, []), ("", [(True, "all is sound")]), ("heap table is corrupt", [(False, "heap table is corrupt")])],
+)
+def test_pages_are_read_where_the_extension_is(
+    site: Site, database: Database, pages: str | None, seen: list[tuple[bool, str]]
+) -> None:
+    database.pages = pages
+    assert [(item.ok, item.detail) for item in integrity.check_pages(site)] == seen
