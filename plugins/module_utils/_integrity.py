@@ -36,6 +36,7 @@ def baseline(site: Site) -> dict[str, Any]:
     return {
         "broken": {item.name: _broken(site, item.sql) for item in site.profile.invariants},
         "checksum_failures": int(query(_CHECKSUMS)[0][0]),
+        "pages": site.database.check_pages(_CHECK_TIMEOUT),
         "uploads": _sample(site),
         "writes": writes(query),
         "at": time.time(),
@@ -83,14 +84,14 @@ def _uploads(site: Site, before: Mapping[str, str]) -> list[Observation]:
     return [_observed(site, "uploads", len(changed), ok, detail)]
 
 
-def check_pages(site: Site) -> list[Observation]:
+def check_pages(site: Site, before: Mapping[str, Any]) -> list[Observation]:
     """Let pg_amcheck read every table and index, where the application's database has the extension it needs."""
     found = site.database.check_pages(_CHECK_TIMEOUT)
     if found is None:
         return []
-    return [
-        Observation(PROBE, "pg_amcheck", site.ledger.now(), None, None, ok=not found, detail=found or "all is sound")
-    ]
+    known = found == before.get("pages")
+    detail = f"{found}{', as before the release' if known else ''}" if found else "all is sound"
+    return [_observed(site, "pg_amcheck", None, not found or known, detail)]
 
 
 def look(site: Site, before: Mapping[str, Any]) -> list[Observation]:

@@ -80,4 +80,4 @@ def _evidence(site: Site, version: str, begun: list[tuple[float, dict[str, list[
     """Look at the data afterwards, and at what was written since the migration began."""
     known, certificate = site.ledger.baseline(version), site.ledger.certificate(version)
     written = [item for start in begun for item in integrity.judge_writes(site, known, start, certificate)]
-    return [*integrity.look(site, known), *integrity.check_pages(site), *written]
+    return [*integrity.look(site, known), *integrity.check_pages(site, known), *written]
