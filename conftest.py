@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair; which examples are tried is the same everywhere.
+settings.register_profile("slipway", deadline=None, derandomize=True)
+settings.load_profile("slipway")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

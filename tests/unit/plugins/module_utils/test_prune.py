@@ -17,7 +17,7 @@ from ansible_collections.slipway.release.plugins.module_utils._ledger import (
 from ansible_collections.slipway.release.plugins.module_utils._manifest import write_manifest
 from ansible_collections.slipway.release.plugins.module_utils._prune import DAY, Policy, listing, prune
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.promise("M1")
@@ -78,6 +78,7 @@ def test_what_a_rollback_or_a_restore_needs_stays_however_old(tmp_path: Path) ->
     assert left(site) == ["b0", "b2", "b3", "b4", "b5"]
 
 
+@settings(max_examples=25)
 @given(
     ages=st.lists(st.floats(0, 400), min_size=1, max_size=6),
     keep=st.integers(0, 7),
