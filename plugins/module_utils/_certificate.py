@@ -87,8 +87,10 @@ class Certificate:
         took = {name: f"{value:.1f} s" for name, value in self.seconds.items()}
         lines = [f"target: {before}, as it was when backup {self.backup} was taken"]
         if not self.migrations:
-            return [*lines, "no migration: the containers of the release before are started again"]
+            return [*lines, *(self.notes or ["no migration: the containers of the release before are started again"])]
         count = len(self.migrations)
+        if "migrate" in self.seconds:
+            lines.append(f"window: in the rehearsal the migrations took {took['migrate']}")
         if not self.down_wrong:
             lines.append(
                 f"{count} migrations are taken down, newest first ({', '.join(reversed(self.migrations))}), by "

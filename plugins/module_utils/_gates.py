@@ -234,7 +234,7 @@ class Gates:
         return host if host and host not in inside else None
 
     def disk(self) -> str:
-        """Room for a backup, its dump in the container, a restored database and the new images, on each file system."""
+        """Room on each file system for a backup, for copies of the database, and for the new images."""
         size = 0 if self._first_install else self.site.database.size()
         files = 0 if self._first_install else sum(size_of(path) for path in sources(self.site).values())
         state = self._state
@@ -242,12 +242,14 @@ class Gates:
         code = self.site.docker.image_sizes(
             images or [item.image for item in self.site.containers(self.profile.services.web)]
         )
+        # a dump in the container and a restored database; a rehearsal has the dump, its database and two copies of it
+        copies, images_too = (4, code) if self.request.verb == "deploy" else (2, 0)
         engine = Path(self.site.runner.run(["docker", "info", "--format", "{{.DockerRootDir}}"]).stdout.strip())
         needs: dict[int, float] = {}
         places: dict[int, Path] = {}
         for path, amount in (
             (self.site.backups, size + files),
-            (engine, 2 * size + (code if self.request.verb == "deploy" else 0)),
+            (engine, copies * size + images_too),
         ):
             place = _existing(path)
             device = place.stat().st_dev

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _plan_rehearse
+from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
+from ansible_collections.slipway.release.plugins.module_utils._engine import StepError, carry_out
+from ansible_collections.slipway.release.plugins.module_utils._errors import OutOfOrderError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
+from ansible_collections.slipway.release.plugins.module_utils._plan_rehearse import (
+    REQUIRED,
+    STAGING,
+    WAIVED,
+    Policy,
+    rehearse,
+)
+
+pytestmark = pytest.mark.promise("G6")
+
+NEW = Release("1.1.0", "c" * 40, {"web": "w2"}, {}, ["1", "2"])
+TRIED = Certificate("1.1.0", "c" * 40, "b0", "then", ["2"], side_by_side_wrong=[])
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 a stand-in
+    ledger = Ledger(tmp_path)
+    with ledger.locked():
+        ledger.save_release(NEW)
+        ledger.update(current="1.0.0", candidate=Candidate("1.1.0", "staged", Before("1.0.0", ["1"], "s", "b1")))
+        ledger.enter("backed_up")
+    manifest = {"id": "b1", "database": {"bytes": 1000, "tables": 9}}
+    monkeypatch.setattr(_plan_rehearse, "manifest_of", lambda _site, _backup: manifest)
+    monkeypatch.setattr(_plan_rehearse, "check_files", lambda _site, _backup: [])
+    return SimpleNamespace(ledger=ledger)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[Certificate]:
+    """What the rehearsal finds; what it finds wrong with the backup is the second of the pair."""
+    found = [TRIED]
+
+    class Held:
+        boots = 3
+
+        def __init__(self, *_arguments: object) -> None: ...
+
+        def run(self) -> tuple[list[str], Certificate]:
+            return [], found[0]
+
+    monkeypatch.setattr(_plan_rehearse, "_Rehearsal", Held)
+    return found
+
+
+def carry(site: Any, policy: Policy) -> tuple[dict[str, Any], dict[str, bool | None]]:  # noqa: ANN401 a stand-in
+    with site.ledger.locked():
+        outcome = carry_out(site, rehearse(site, "1.1.0", policy))
+    return outcome.facts, {f"{item.probe} {item.subject}": item.ok for item in outcome.observations}
+
+
+def test_a_good_rehearsal_lets_the_release_migrate(site: Any, held: list[Certificate]) -> None:  # noqa: ANN401 a stand-in
+    del held
+    facts, seen = carry(site, Policy())
+    assert seen == {
+        "backup b1": True,
+        "migration rehearsal: db:migrate": True,
+        "data rehearsal": True,
+        "rehearsal way back": True,
+        "rehearsal rehearse": True,
+    }
+    assert facts["rehearsal_boots"] == 3
+    assert facts["rollback_plan"][0] == "target: 1.0.0, as it was when backup b0 was taken"
+    assert site.ledger.certificate("1.1.0") == TRIED
+    assert site.ledger.state().candidate.phase == "rehearsed"
+
+
+@pytest.mark.parametrize(
+    "changes, probe",
+    [
+        ({"failed": "it raises"}, "migration rehearsal: db:migrate"),
+        ({"losses": ["1 row is gone"]}, "data rehearsal"),
+    ],
+)
+def test_a_bad_one_is_evidence_and_lets_nothing_migrate(
+    site: Any,  # noqa: ANN401 a stand-in
+    held: list[Certificate],
+    changes: dict[str, Any],
+    probe: str,
+) -> None:
+    held[0] = Certificate.from_dict({**TRIED.to_dict(), **changes})
+    _facts, seen = carry(site, Policy())
+    assert seen[probe] is False
+    assert site.ledger.state().candidate.phase == "backed_up"
+
+
+def test_a_certificate_from_staging_is_accepted_for_the_same_commit(site: Any, held: list[Certificate]) -> None:  # noqa: ANN401 a stand-in
+    held[0] = Certificate("1.1.0", "c" * 40, "b1", "now", [])
+    carry(site, Policy(STAGING, certificate=TRIED))
+    kept = site.ledger.certificate("1.1.0")
+    assert (kept.migrations, kept.backup) == (["2"], "b1")
+    assert site.ledger.state().candidate.phase == "rehearsed"
+
+
+@pytest.mark.parametrize(
+    "certificate, said",
+    [
+        (None, "rehearse_certificate is not given"),
+        (Certificate("1.1.0", "d" * 40, "b", "then", ["2"]), "it does not cover 1.1.0 at cccccccccccc"),
+        (Certificate("1.1.0", "c" * 40, "b", "then", []), "with 0 migrations: it does not cover"),
+        (Certificate("1.1.0", "c" * 40, "b", "then", ["2"], failed="no"), "and a bad one: it does not cover"),
+    ],
+)
+def test_another_certificate_is_refused(
+    site: Any,  # noqa: ANN401 a stand-in
+    held: list[Certificate],
+    certificate: Certificate | None,
+    said: str,
+) -> None:
+    del held
+    with pytest.raises(StepError, match=said):
+        carry(site, Policy(STAGING, certificate=certificate))
+    assert site.ledger.state().candidate.phase == "backed_up"
+
+
+def test_a_waived_rehearsal_is_on_record_and_promises_no_way_down(site: Any, held: list[Certificate]) -> None:  # noqa: ANN401 a stand-in
+    held[0] = Certificate("1.1.0", "c" * 40, "b1", "now", [])
+    facts, seen = carry(site, Policy(WAIVED))
+    assert seen["rehearsal migrations"] is None
+    kept = json.loads((site.ledger.release_directory("1.1.0") / "certificate.json").read_text())
+    assert kept["migrations"] == []
+    assert "waived" in kept["notes"][0]
+    assert "waived" in facts["rollback_plan"][1]
+    assert site.ledger.state().candidate.phase == "rehearsed"
+
+
+def test_a_database_that_is_too_large_to_copy_needs_another_proof(site: Any, held: list[Certificate]) -> None:  # noqa: ANN401 a stand-in
+    del held
+    with pytest.raises(StepError, match="more than rehearse_limit: raise it, or give a certificate from staging"):
+        carry(site, Policy(REQUIRED, limit=10))
+    _facts, seen = carry(site, Policy(STAGING, limit=10, certificate=TRIED))
+    assert seen["backup b1"] is True
+
+
+def test_without_a_backup_nothing_is_rehearsed(site: Any) -> None:  # noqa: ANN401 a stand-in
+    with site.ledger.locked():
+        site.ledger.update(candidate=Candidate("1.1.0", "staged", Before("1.0.0", ["1"], "s", "b1")))
+    with pytest.raises(OutOfOrderError, match="was not backed up"):
+        carry(site, Policy())
