@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ BUILD_TIMEOUT = 3600
 UP_TIMEOUT = 300
 NOT_STARTED = 126
 STARTING_AGAIN = (0.5, 2.0)
+ONEOFF = "slipway.oneoff"
+STOP_AFTER = 30
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Container:
     :param state: Docker's word for it, such as running, restarting or exited.
     :param health: Docker's word for its health check; None where there is none.
     :param oneoff: whether it was started by `docker compose run`.
+    :param started: when it was started, in seconds since the epoch; 0 when it never was.
     """
 
     id: str
@@ -45,6 +49,7 @@ class Container:
     oneoff: bool
     command: tuple[str, ...] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
+    started: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -105,6 +110,35 @@ class Docker:
                 time.sleep(pause)
         return self._runner.run(argv, text=text, timeout=timeout)
 
+    def labelled(self, *labels: str) -> list[str]:
+        """The ids of all containers that bear one of the labels, running or not."""
+        found: list[str] = []
+        for label in labels:
+            argv = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}"]
+            found += self._runner.run(argv).stdout.split()
+        return found
+
+    def addresses(self, containers: Sequence[str]) -> list[str]:
+        """The IP addresses of containers; those that are gone have none."""
+        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+        argv = ["docker", "inspect", "--type", "container", "--format", template, *containers]
+        return self._runner.run(argv, check=False).stdout.split()
+
+    def wait(self, containers: Sequence[str], timeout: float) -> None:
+        """Return when containers have ended, or are gone; CommandError after `timeout` seconds."""
+        self._runner.run(["docker", "wait", *containers], timeout=timeout, check=False)
+
+    def end(self, containers: Sequence[str]) -> None:
+        """Stop containers, then remove them; those that are gone by then are no failure."""
+        self._runner.run(
+            ["docker", "stop", "--time", str(STOP_AFTER), *containers], timeout=STOP_AFTER + 60, check=False
+        )
+        self._runner.run(["docker", "rm", "--force", "--volumes", *containers], timeout=60, check=False)
+
+    def start(self, containers: Sequence[str]) -> None:
+        """Start stopped containers as they are."""
+        self._runner.run(["docker", "start", *containers], timeout=120)
+
     def containers(self, project: str) -> list[Container]:
         """List all containers of a Compose project, one-off ones included."""
         label = f"label=com.docker.compose.project={project}"
@@ -118,6 +152,15 @@ class Docker:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = done.stderr.strip().splitlines()[-1:] or ["its answer cannot be read"]
             raise SlipwayError(f"docker inspect: {reason[0]}") from error
+
+
+def _seconds(stamp: str | None) -> float:
+    """Docker's time (RFC 3339 with up to nine decimals, UTC) in seconds since the epoch; 0 for its zero time."""
+    if not stamp:
+        return 0.0
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    return max(0.0, moment.timestamp() + float(f"0.{fraction or 0}"))
 
 
 def _container(item: dict[str, Any]) -> Container:
@@ -136,6 +179,7 @@ def _container(item: dict[str, Any]) -> Container:
         oneoff=labels.get("com.docker.compose.oneoff") == "True",
         command=(item.get("Path") or "", *(item.get("Args") or [])),
         environment=dict(line.partition("=")[::2] for line in config.get("Env") or []),
+        started=_seconds(state.get("StartedAt")),
     )
 
 
@@ -232,4 +276,6 @@ class Compose:
 
     def run_once(self, service: str, *command: str, timeout: float) -> Completed:
         """Run a command in a one-off container of a service's image, removed afterwards."""
-        return self.call("run", "--rm", "--no-TTY", "--no-deps", service, *command, timeout=timeout, check=False)
+        label = f"{ONEOFF}={self._profile.name}"
+        arguments = ["--rm", "--no-TTY", "--no-deps", "--label", label, service]
+        return self.call("run", *arguments, *command, timeout=timeout, check=False)

@@ -16,10 +16,11 @@ from typing import Any, Callable
 
 from ._backup_files import size_of, sources
 from ._errors import CommandError, SlipwayError
-from ._ledger import State
+from ._guard import cannot_arm
+from ._ledger import Candidate, State
 from ._observation import Observation
 from ._plan_restore import check_restore
-from ._plan_rollback import check_images, way_back
+from ._plan_rollback import check_images, died_early, release_to_take_back, way_back
 from ._plan_stage import missing_services
 from ._site import Site
 
@@ -40,6 +41,7 @@ class Request:
     :param controller_time: seconds since the epoch on the controller when it asked.
     :param backup: the backup to put back, for a restore.
     :param uploads: whether uploads go back too.
+    :param owner: who asks, who may go on with a run of their own that died.
     """
 
     verb: str
@@ -49,6 +51,7 @@ class Request:
     controller_time: float | None = None
     backup: str | None = None
     uploads: bool = False
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ class Gates:
     def _files_there(self) -> bool:
         """Whether the application's files are in place; a first install that failed early has none."""
         return self.site.checkout.exists and self.site.checkout.head() is not None
+
+    @cached_property
+    def _in_between(self) -> bool:
+        """Whether a switch or a way back was cut short, which leaves the files of two releases in place."""
+        candidate = self._state.candidate
+        return candidate is not None and candidate.reached("switching")
 
     @cached_property
     def commit(self) -> str | None:
@@ -135,6 +144,8 @@ class Gates:
         """Compose files that are valid and have the profile's services."""
         if not self._files_there:
             return "nothing is installed yet: looked at when the release is staged"
+        if self._in_between:
+            return _NOT_LOOKED_AT
         missing = missing_services(self.site, self.site.compose)
         if missing:
             raise SlipwayError(
@@ -156,6 +167,8 @@ class Gates:
                     "application.directory"
                 )
             return "nothing is installed yet"
+        if self._in_between:
+            return _NOT_LOOKED_AT
         changes = self.site.checkout.changes()
         if changes and not (self._first_install and self._state.current is None):
             raise SlipwayError(
@@ -221,7 +234,7 @@ class Gates:
 
     def _external_database(self) -> str | None:
         """The host in DATABASE_URL when it is none of this project's containers."""
-        if not self._files_there:
+        if not self._files_there or self._in_between:
             return None
         services = self.site.compose.config["services"]
         url = (services.get(self.profile.services.web, {}).get("environment") or {}).get("DATABASE_URL")
@@ -267,6 +280,8 @@ class Gates:
         """Published ports that are free, or this application's own."""
         if not self._files_there:
             return "nothing is installed yet"
+        if self._in_between:
+            return _NOT_LOOKED_AT
         running = {item.service for item in self.site.containers()}
         wanted = [
             (port.get("host_ip") or "0.0.0.0", int(port["published"]))  # noqa: S104 - what Docker itself binds
@@ -290,28 +305,33 @@ class Gates:
 
     def lock(self) -> str:
         """Nobody else at work here."""
-        run = self._state.run
+        run, ledger = self._state.run, self.site.ledger
+        dead = False
         if run is not None and run.id != self.request.run:
-            raise SlipwayError(
-                f"another run has this site: {self.site.ledger.describe_run()}: wait for it; if it is dead, run "
-                "playbooks/unlock.yml"
-            )
-        if self.site.ledger.busy():
-            raise SlipwayError(
-                f"another process works on this site now: {self.site.ledger.describe_run()}: wait for it"
-            )
-        return "free"
+            dead = ledger.may_take_over(self.request.owner)
+            if not dead:
+                raise SlipwayError(
+                    f"another run has this site: {ledger.describe_run()}: wait for it; it counts as dead after "
+                    f"{run.timeout:.0f} s of silence, or once playbooks/unlock.yml ends it"
+                )
+            if self._state.candidate is not None and self.request.verb not in _GO_ON:
+                raise SlipwayError(f"a run died here: {ledger.describe_run()}: {_ways_on(self._state.candidate)}")
+        if ledger.busy():
+            raise SlipwayError(f"another process works on this site now: {ledger.describe_run()}: wait for it")
+        return f"taken over: {ledger.describe_run()}" if dead else "free"
 
     def candidate(self) -> str:
-        """No release that was left half done."""
+        """No other release that was left half done."""
         candidate = self._state.candidate
-        if candidate is not None:
-            raise SlipwayError(
-                f"release {candidate.version} was left half done ({candidate.phase}): run playbooks/rollback.yml first"
-            )
+        if candidate is not None and candidate.version != self.request.version:
+            raise SlipwayError(_ways_on(candidate))
         if self._state.restoring is not None:
             raise SlipwayError(f"{self._state.restoring.description}: run {self._state.restoring.command} first")
-        return "none"
+        return "none" if candidate is None else f"{candidate.version} goes on after {candidate.phase}"
+
+    def armed(self) -> str:
+        """Whether the host can take itself back when its controller dies; a deploy goes on where it cannot."""
+        return cannot_arm() or "the host takes itself back when its controller dies"
 
     def backup(self) -> str:
         """A backup that is whole, fits this PostgreSQL and belongs to the release that stands."""
@@ -337,6 +357,8 @@ class Gates:
 
     def road_back(self) -> str:
         """A release to go back to, with all its images."""
+        if died_early(self._state):
+            return f"{release_to_take_back(self.site, self._state)} is not in: nothing has to go back"
         version, before = way_back(self.site, self._state)
         if before.version is None:
             return f"{version} is the first here: it is stopped"
@@ -355,6 +377,20 @@ class Gates:
 
 
 _HOST = ("python", "docker", "compose")
+# What is half done is for these to go on with.
+_GO_ON = ("deploy", "rollback")
+_NOT_LOOKED_AT = "not looked at: files of two releases are in place"
+
+
+def _ways_on(candidate: Candidate) -> str:
+    """Both ways to go on from a release that was left half done."""
+    version = candidate.version
+    return (
+        f"release {version} was left half done ({candidate.phase}): deploy {version} again to go on, or take it "
+        "back by playbooks/rollback.yml"
+    )
+
+
 _WITHOUT_ENGINE = ("release", "secrets", "clock", "lock", "candidate")
 GATES: dict[str, tuple[str, ...]] = {
     "deploy": (
@@ -370,6 +406,7 @@ GATES: dict[str, tuple[str, ...]] = {
         "lock",
         "candidate",
         "drift",
+        "armed",
     ),
     "backup": (*_HOST, "compose_files", "database", "disk", "lock"),
     "rollback": (*_HOST, "lock", "road_back"),
@@ -428,29 +465,47 @@ def _kept_databases(site: Site) -> list[str]:
         return []
 
 
+def _following(site: Site, state: State) -> str:
+    """Which command comes next."""
+    run, ledger = state.run, site.ledger
+    if run is not None and (ledger.busy() or ledger.silence() <= run.timeout):
+        return f"wait for it; it counts as dead after {run.timeout:.0f} s of silence, or: playbooks/unlock.yml"
+    if state.candidate is not None:
+        return (
+            f"ansible-playbook deploy.yml -e release_version={state.candidate.version} to go on, "
+            "or ansible-playbook rollback.yml to take it back"
+        )
+    if state.restoring is not None:
+        return f"ansible-playbook {state.restoring.command}"
+    return "ansible-playbook deploy.yml"
+
+
+def _until(site: Site, state: State) -> dict[str, Any] | None:
+    """What the host is armed for, and when it takes itself back if nobody is heard of until then."""
+    if state.armed is None:
+        return None
+    left = max(0.0, state.armed.timeout - site.ledger.silence())
+    return {"release": state.armed.release, "timeout": state.armed.timeout, "seconds_left": round(left)}
+
+
 def facts(site: Site) -> dict[str, Any]:
     """Where the site stands, for people: what runs, what is half done, who is at work, what comes next."""
     state = site.ledger.state()
     running = {item.name: item.image[7:19] for item in site.containers()} if shutil.which("docker") else {}
-    if state.run is not None:
-        following = "wait for it; if it is dead: playbooks/unlock.yml"
-    elif state.candidate is not None:
-        following = "playbooks/rollback.yml"
-    elif state.restoring is not None:
-        following = state.restoring.command
-    else:
-        following = "playbooks/deploy.yml"
     return {
         "current": state.current,
+        "accepted": site.ledger.accepted(),
         "candidate": None
         if state.candidate is None
         else {"version": state.candidate.version, "phase": state.candidate.phase},
         "run": None if state.run is None else site.ledger.describe_run(),
+        "working": site.ledger.busy(),
+        "armed": _until(site, state),
         "containers": running,
         "restoring": None if state.restoring is None else state.restoring.description,
         "kept_databases": _kept_databases(site),
         "backups": sorted(path.parent.name for path in site.backups.glob("*/manifest.json")),
         "history": state.history[-10:],
         "journal": site.ledger.journal_tail(5),
-        "next": following,
+        "next": _following(site, state),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ._process import Runner
 
 NETWORK_TIMEOUT = 300
+LOCK_AGE = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -49,6 +51,15 @@ class Checkout:
         environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
         argv = ["git", "-c", f"safe.directory={place}", "-C", place, *arguments]
         return self._runner.run(argv, env=environment, owner=self.owner[0], timeout=timeout, check=check).stdout
+
+    def _unlock(self, directory: Path) -> None:
+        """Remove what a git that was killed left: nothing of ours holds it, and nobody else's lock lasts that long."""
+        lock = directory / self._git("rev-parse", "--git-path", "index.lock", directory=directory).strip()
+        try:
+            time.sleep(max(0.0, lock.stat().st_mtime + LOCK_AGE - time.time()))
+            lock.unlink()
+        except FileNotFoundError:
+            return
 
     def remote_commit(self, ref: str) -> str | None:
         """The commit that a tag, a branch or a full commit id names in the repository; None when it has none such."""
@@ -113,8 +124,18 @@ class Checkout:
         return self._git("grep", "-h", "-E", pattern, commit, "--", *paths, check=False)
 
     def check_out(self, commit: str) -> None:
-        """Put the files of `commit` in place; untracked files (the env file, data) are left alone."""
-        self._git("checkout", "--quiet", "--detach", commit)
+        """Put the files of `commit` in place; files of nobody's (the env file, data) are left alone.
+
+        Changes to tracked files are kept under refs/slipway/kept/.
+        """
+        self._unlock(self.directory)
+        if self.changes():
+            # a checkout that was killed, or somebody's work: it is kept as a commit of its own
+            author = ("-c", "user.name=slipway", "-c", "user.email=slipway@localhost")
+            kept = self._git(*author, "stash", "create").strip()
+            if kept:
+                self._git("update-ref", f"refs/slipway/kept/{kept[:12]}", kept)
+        self._git("checkout", "--quiet", "--force", "--detach", commit)
 
     def export(self, commit: str, destination: Path) -> None:
         """Put the files of `commit` into `destination` as a work tree of its own; what is there is replaced."""
@@ -123,9 +144,10 @@ class Checkout:
             destination.mkdir(mode=0o700)
         os.chown(destination, uid, gid)
         if (destination / ".git").exists():
+            self._unlock(destination)
             self._git("checkout", "--quiet", "--force", "--detach", commit, directory=destination)
             return
         if any(destination.iterdir()):
             raise SlipwayError(f"{destination} holds files that Slipway did not put there: move them away")
         self._git("worktree", "prune")
-        self._git("worktree", "add", "--quiet", "--force", "--detach", str(destination), commit)
+        self._git("worktree", "add", "--quiet", "--force", "--force", "--detach", str(destination), commit)

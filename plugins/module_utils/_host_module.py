@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Callable, NoReturn, Protocol
 
 from ._engine import Outcome, Plan, carry_out, preview
@@ -122,9 +123,15 @@ def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BR
         except OutOfOrderError:
             # nothing was staged in check mode, so that what comes after staging is not known step by step
             return Outcome(site.ledger.now(), changed=["known when the release is staged"])
+    token = int(module.params["run"].get("token", 0))
     with site.ledger.locked(wait):
-        site.ledger.check_run(int(module.params["run"].get("token", 0)))
-        return carry_out(site, plan())
+        site.ledger.check_run(token)
+        try:
+            return carry_out(site, plan())
+        finally:
+            # a long call was no silence; on a full disk its own failure is what matters
+            with suppress(OSError):
+                site.ledger.check_run(token)
 
 
 def perform(module: Module, action: Callable[[Site], dict[str, Any]]) -> None:

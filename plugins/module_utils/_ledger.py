@@ -27,6 +27,7 @@ from ._certificate import Certificate
 from ._errors import LockedError, OutOfOrderError, SlipwayError
 
 FORMAT = 1
+CONTROLLER_TIMEOUT = 900.0
 
 PHASES = ("staged", "backed_up", "rehearsed", "migrating", "migrated", "switching", "switched")
 
@@ -76,13 +77,32 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Run:
-    """Who works on this site now. `token` is the fencing token: a higher one ends an older run's rights."""
+    """Who works on this site now. `token` is the fencing token: a higher one ends an older run's rights.
+
+    :param last_seen: seconds since the epoch, when a call of it last began or ended.
+    :param release: the release that it is about, where it is about one.
+    :param timeout: seconds of silence after which its controller counts as dead.
+    """
 
     id: str
     token: int
     verb: str
     owner: str
     started: str
+    last_seen: float
+    release: str | None = None
+    timeout: float = CONTROLLER_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Armed:
+    """That the host takes `release` back by itself when nobody has been heard of for `timeout` seconds.
+
+    :param last_seen: seconds since the epoch; counts where no run is open.
+    """
+
+    release: str
+    timeout: float
     last_seen: float
 
 
@@ -121,6 +141,7 @@ class State:
     candidate: Candidate | None = None
     run: Run | None = None
     restoring: Restoring | None = None
+    armed: Armed | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -131,7 +152,7 @@ def _record(kind: type[_Record], data: Mapping[str, Any]) -> _Record:
 
 
 def _state(data: Mapping[str, Any]) -> State:
-    candidate, run, restoring = data["candidate"], data["run"], data.get("restoring")
+    candidate, run, restoring, armed = data["candidate"], data["run"], data.get("restoring"), data.get("armed")
     return State(
         token=data["token"],
         current=data["current"],
@@ -139,6 +160,7 @@ def _state(data: Mapping[str, Any]) -> State:
         and Candidate(candidate["version"], candidate["phase"], _record(Before, candidate["before"])),
         run=run and _record(Run, run),
         restoring=restoring and _record(Restoring, restoring),
+        armed=armed and _record(Armed, armed),
         history=data["history"],
     )
 
@@ -178,6 +200,8 @@ class Ledger:
         self.root = root
         self._clock = clock
         self._held = False
+        # the open lock, for the commands that must keep the site busy as long as they work
+        self.descriptors: tuple[int, ...] = ()
 
     # reading
 
@@ -286,19 +310,36 @@ class Ledger:
                     if time.monotonic() >= deadline:
                         raise LockedError(f"another process works on this site now: {self.describe_run()}") from None
                     time.sleep(0.1)
-            self._held = True
+            self._held, self.descriptors = True, (descriptor,)
             try:
                 yield
             finally:
-                self._held = False
+                self._held, self.descriptors = False, ()
 
     def describe_run(self) -> str:
         """Who holds the site, in words."""
         run = self.state().run
         if run is None:
             return "no run is open"
-        silent = max(0, round(self._clock() - run.last_seen))
-        return f"{run.verb} by {run.owner} since {run.started}, last sign of life {silent} s ago"
+        verb = f"{run.verb} of {run.release}" if run.release else run.verb
+        return f"{verb} by {run.owner} since {run.started}, last sign of life {self.silence():.0f} s ago"
+
+    def silence(self) -> float:
+        """Seconds since the open run, or else whoever armed the host, was last heard of."""
+        state = self.state()
+        last = state.run.last_seen if state.run is not None else state.armed.last_seen if state.armed is not None else 0
+        return max(0.0, self._clock() - last)
+
+    def may_take_over(self, owner: str) -> bool:
+        """Whether the open run, if no process of it works any more, may be ended for `owner`'s own."""
+        run = self.state().run
+        return run is not None and (run.owner == owner or self.silence() > run.timeout)
+
+    def await_last_call(self, owner: str, wait: float) -> None:
+        """Wait at most `wait` seconds for the last call of a run that `owner` may take over; it outlives its run."""
+        deadline = time.monotonic() + wait
+        while self.busy() and self.may_take_over(owner) and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def _write(self, state: State) -> None:
         if not self._held:
@@ -307,20 +348,98 @@ class Ledger:
         write_file(self.root / "ledger.json", content.encode())
 
     def update(self, **changes: Any) -> State:  # noqa: ANN401 - any field of State
-        """Replace parts of the state, durably."""
+        """Replace parts of the state, durably. A host without a candidate has nothing to be armed for."""
         state = replace(self.state(), **changes)
+        if state.candidate is None:
+            state = replace(state, armed=None)
         self._write(state)
         return state
 
-    def open_run(self, run_id: str, verb: str, owner: str) -> Run:
-        """Take the site for a run of several calls; LockedError when another run has it."""
+    def open_run(
+        self, run_id: str, verb: str, owner: str, release: str | None = None, timeout: float = CONTROLLER_TIMEOUT
+    ) -> Run:
+        """Take the site for a run of several calls; LockedError when another run has it that lives.
+
+        A dead one is recorded as interrupted, and its token is worth nothing any more.
+        """
         state = self.state()
         if state.run is not None and state.run.id != run_id:
-            raise LockedError(f"another run has this site: {self.describe_run()}; if it is dead: playbooks/unlock.yml")
+            if not self.may_take_over(owner):
+                raise LockedError(
+                    f"another run has this site: {self.describe_run()}; if it is dead: playbooks/unlock.yml"
+                )
+            self._interrupted(state, owner)
         token = state.token + 1
-        run = Run(run_id, token, verb, owner, self.now(), self._clock())
+        run = Run(run_id, token, verb, owner, self.now(), self._clock(), release, timeout)
         self.update(token=token, run=run)
         return run
+
+    def end_run(self, by: str) -> None:
+        """End the open run for good and leave what it did as it is; a host that is armed starts to wait anew."""
+        self._interrupted(self.state(), by)
+        self.wait_anew()
+        self.update(run=None)
+
+    def abandoned(self) -> bool:
+        """Whether the host is armed and nobody has been heard of for as long as it was told to wait."""
+        armed = self.state().armed
+        return armed is not None and self.silence() > armed.timeout
+
+    def wait_anew(self) -> None:
+        """Let a host that is armed begin to wait from now on."""
+        armed = self.state().armed
+        if armed is not None:
+            self.update(armed=replace(armed, last_seen=self._clock()))
+
+    def _interrupted(self, state: State, by: str) -> None:
+        """Record a run that did not come to its end. What it had recorded itself, when killed at its end, stays."""
+        if state.run is None:
+            return
+        path, journal = self.root / "runs" / f"{state.run.id}.json", self.journal_tail(1)
+        interrupted = {
+            "at": self.now(),
+            "by": by,
+            "candidate": state.candidate and {"version": state.candidate.version, "phase": state.candidate.phase},
+            "journal": journal[0] if journal else None,
+        }
+        known = json.loads(path.read_text("utf-8")) if path.exists() else asdict(state.run)
+        write_file(path, (json.dumps({**known, "interrupted": interrupted}, indent=1) + "\n").encode())
+        self.journal({"event": "interrupted", "run": state.run.id, "by": by})
+
+    def start_afresh(self) -> None:
+        """Let a candidate that the site has not felt yet begin at its backup again, which must be fresh."""
+        candidate = self.state().candidate
+        if candidate is not None and not candidate.reached("migrating"):
+            self.update(candidate=replace(candidate, phase="staged"))
+
+    def event(self, release: str | None, what: str, **more: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - plain data
+        """The history and one event more, with who did it."""
+        state = self.state()
+        by = state.run.owner if state.run is not None else None
+        return [*state.history, {"at": self.now(), "release": release, "event": what, "by": by, **more}]
+
+    def acceptable(self) -> str:
+        """The release that stands, where it may be accepted now; SlipwayError names what speaks against it."""
+        state = self.state()
+        if state.run is not None:
+            raise LockedError(f"a run has this site: {self.describe_run()}: wait for it")
+        half = state.candidate.version if state.candidate is not None else None
+        if half is not None or state.current is None:
+            standing = f"release {half} is half done" if half else "no release stands here"
+            raise SlipwayError(f"{standing}: there is nothing to accept, playbooks/status.yml says what comes next")
+        return state.current
+
+    def accept(self, by: str) -> dict[str, Any]:
+        """Accept the release that stands for good; returns the event."""
+        history = self.event(self.acceptable(), "accepted", by=by)
+        self.update(history=history)
+        return history[-1]
+
+    def accepted(self) -> dict[str, Any] | None:
+        """The event by which the release that stands was accepted for good; None when one may go back from it."""
+        state = self.state()
+        known = [item for item in state.history if item["release"] == state.current]
+        return known[-1] if known and known[-1]["event"] == "accepted" else None
 
     def check_run(self, token: int) -> Run:
         """Make sure that the caller still has the site, and note that it lives."""
@@ -344,8 +463,8 @@ class Ledger:
         write_file(self.root / "runs" / f"{run.id}.json", (json.dumps(record, indent=1) + "\n").encode())
         if accept and state.candidate is not None:
             version = state.candidate.version
-            event = {"at": self.now(), "release": version, "event": "deployed", "from": state.current}
-            return self.update(current=version, candidate=None, run=None, history=[*state.history, event])
+            history = self.event(version, "deployed", **{"from": state.current})
+            return self.update(current=version, candidate=None, run=None, history=history)
         return self.update(run=None)
 
     def save_release(self, release: Release) -> None:

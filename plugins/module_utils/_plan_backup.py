@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from . import _integrity as integrity
 from ._backup_files import save_configuration, save_directories, save_redis
 from ._database_facts import DatabaseFacts
 from ._engine import Plan, Step
-from ._errors import SlipwayError
+from ._errors import CommandError, SlipwayError
 from ._ledger import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
 from ._postgres import applied_migrations, count_tables
@@ -22,16 +23,40 @@ from ._verify import verify_backup
 if TYPE_CHECKING:
     from ._site import Site
 
+READY_AFTER = 120
+
 
 def start_database(site: Site, version: str) -> Step:
-    """The step that starts the database (and cache) of a first install, where nothing runs yet."""
+    """The step that starts the database (and cache) where they do not run: on a first install, or after a crash.
+
+    Containers that are there are started as they are, whatever `version` would make of them.
+    """
     services = [site.profile.services.database] + ([site.profile.services.cache] if site.profile.services.cache else [])
 
-    def start() -> None:
-        release = site.ledger.known_release(version)
-        site.compose_of(release).up(*services)
+    def answers() -> bool:
+        if not all(site.containers(service) for service in services):
+            return False
+        try:
+            site.database.query("SELECT 1", database="postgres")
+        except CommandError:
+            return False
+        return True
 
-    return Step("start the database", lambda: bool(site.containers(services[0])), start)
+    def start() -> None:
+        there = site.docker.containers(site.profile.name)
+        stopped = [item.id for item in there if item.service in services and not (item.running or item.oneoff)]
+        if stopped:
+            site.docker.start(stopped)
+        missing = [service for service in services if not site.containers(service)]
+        if missing:
+            site.compose_of(site.ledger.known_release(version)).up(*missing)
+        deadline = time.monotonic() + READY_AFTER
+        while not answers():
+            if time.monotonic() > deadline:
+                raise SlipwayError(f"{' and '.join(services)} did not answer within {READY_AFTER} s of their start")
+            time.sleep(0.2)
+
+    return Step("start the database", answers, start)
 
 
 def take_backup(site: Site, backup: str, reason: str, *, database_only: bool = False) -> dict[str, Any]:
@@ -110,7 +135,10 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
 
     def noted() -> bool:
         candidate = site.ledger.state().candidate
-        return candidate is not None and candidate.reached("backed_up") and candidate.before.backup == identity
+        if candidate is None or not candidate.reached("backed_up"):
+            return False
+        # once migrations began, the database is not what was before any more
+        return candidate.reached("migrating") or candidate.before.backup == identity
 
     def verify() -> list[str]:
         return verify_backup(site, identity) if dumped() else []
@@ -119,7 +147,7 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
         return Plan("backup", identity, "backup", [Step("dump the database", dumped, dump)], verify)
     steps = [
         start_database(site, version),
-        Step("dump the database", dumped, dump),
+        Step("dump the database", lambda: noted() or dumped(), dump),
         Step("check the backup and note the schema", noted, lambda: _note(site, identity, version)),
     ]
     return Plan("backup", version, "backup", steps)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import _integrity as integrity
 from ._engine import Plan, Step
 from ._errors import OutOfOrderError, SlipwayError
+from ._leftovers import await_leftovers
 from ._trace import writes
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def migration_reason(printed: str) -> str:
     return (lines[0] if tail is not printed else lines[-1])[:300]
 
 
-def migrate(site: Site, version: str, timeout: float) -> Plan:
+def migrate(site: Site, version: str, timeout: float, arming: Step) -> Plan:
     """The plan that applies the migrations of `version` that the database lacks.
 
     :param timeout: seconds that `db:migrate` may take.
+    :param arming: the step after which the host takes itself back when its controller dies.
     """
     candidate = site.ledger.state().candidate
     if candidate is None or candidate.version != version or not candidate.reached("rehearsed"):
@@ -72,7 +74,7 @@ def migrate(site: Site, version: str, timeout: float) -> Plan:
             site.ledger.enter("migrated")
         return wrong
 
-    steps = [Step("run db:migrate", applied, run)]
+    steps = [arming, await_leftovers(site, timeout), Step("run db:migrate", applied, run)]
     return Plan("migrate", version, "migration", steps, verify, lambda: _evidence(site, version, begun))
 
 

@@ -160,16 +160,14 @@ class _Restore:
         if self.site.database.migrations() != self.manifest["migrations"]:
             wrong.append(f"the applied migrations are not those of backup {self.note.backup}")
         if not wrong:
-            ledger = self.site.ledger
-            event = {
-                "at": ledger.now(),
-                "release": self.release.version,
-                "event": "restored",
-                "backup": self.note.backup,
-                "saved": self.note.saved if manifest_of(self.site, self.note.saved) else None,
-                "kept_database": self.site.database.kept_name(self.note.stamp) if self.swapped() else None,
-            }
-            ledger.update(restoring=None, history=[*ledger.state().history, event])
+            history = self.site.ledger.event(
+                self.release.version,
+                "restored",
+                backup=self.note.backup,
+                saved=self.note.saved if manifest_of(self.site, self.note.saved) else None,
+                kept_database=self.site.database.kept_name(self.note.stamp) if self.swapped() else None,
+            )
+            self.site.ledger.update(restoring=None, history=history)
         return wrong
 
     def evidence(self) -> list[Observation]:

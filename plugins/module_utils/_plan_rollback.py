@@ -12,22 +12,37 @@ from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Candidate
+from ._leftovers import end_leftovers
 from ._manifest import manifest_of
 from ._observation import Observation
 from ._parked_jobs import park
-from ._plan_backup import take_backup
+from ._plan_backup import start_database, take_backup
 from ._plan_migrate import migration_reason
-from ._plan_switch import steps_to_run
+from ._plan_switch import name_images, steps_to_run
 
 if TYPE_CHECKING:
     from ._ledger import Before, Release, State
     from ._site import Site
 
 
+def died_early(state: State) -> bool:
+    """Whether the open run has nothing to take back: its release had not come in yet, or was taken back already."""
+    run = state.run
+    if run is None or run.release is None or state.candidate is not None:
+        return False
+    return run.verb in {"deploy", "rollback"} and run.release != state.current
+
+
 def way_back(site: Site, state: State) -> tuple[str, Before]:
     """The release to take back and the state before it; SlipwayError when nothing stands behind what runs."""
     if state.candidate is not None:
         return state.candidate.version, state.candidate.before
+    accepted = site.ledger.accepted()
+    if accepted is not None:
+        raise SlipwayError(
+            f"there is no way back from {state.current}: {accepted['by']} accepted it at {accepted['at']}; what is "
+            "wrong since needs a release of its own"
+        )
     before = site.ledger.before(state.current) if state.current else None
     if state.current is None or before is None or before.version is None:
         standing = f"release {state.current}" if state.current else "no release"
@@ -35,6 +50,11 @@ def way_back(site: Site, state: State) -> tuple[str, Before]:
             f"there is nothing to roll back to: {standing} stands here and the ledger knows none before it"
         )
     return state.current, before
+
+
+def release_to_take_back(site: Site, state: State) -> str | None:
+    """The release that a rollback is about; after a run that died early the one that did not come in."""
+    return state.run.release if state.run is not None and died_early(state) else way_back(site, state)[0]
 
 
 def check_images(site: Site, release: Release) -> None:
@@ -76,19 +96,24 @@ def _stop_first_install(site: Site, version: str, release: Release | None) -> Pl
             site.compose_of(release).stop()
 
     def forget() -> dict[str, Any]:
-        history = [*site.ledger.state().history, _event(site, version, "stopped", None)]
-        site.ledger.update(candidate=None, history=history)
+        site.ledger.update(candidate=None, history=site.ledger.event(version, "stopped", to=None))
         return {"kept": str(site.directory)}
 
     steps = [
+        end_leftovers(site),
         Step("stop the containers", stopped, stop),
         Step("close the release", lambda: site.ledger.state().candidate is None, forget),
     ]
     return Plan("rollback", version, "rollback", steps)
 
 
-def _event(site: Site, version: str, what: str, to: str | None) -> dict[str, Any]:
-    return {"at": site.ledger.now(), "release": version, "event": what, "to": to}
+def leave(site: Site) -> Plan:
+    """Plan to clear away what a run left whose release did not come in; nothing has to go back."""
+    version = site.ledger.state().current
+    steps = [end_leftovers(site)]
+    if version is not None:
+        steps.append(name_images(site, site.ledger.known_release(version)))
+    return Plan("rollback", version or "nothing", "rollback", steps)
 
 
 class _WayBack:
@@ -215,8 +240,8 @@ class _WayBack:
             wrong.append("the applied migrations are not what they were")
         state = self.site.ledger.state()
         if not wrong and state.candidate is not None:
-            event = _event(self.site, self.version, "taken back", self.before.version)
-            self.site.ledger.update(candidate=None, restoring=None, history=[*state.history, event])
+            history = self.site.ledger.event(self.version, "taken back", to=self.before.version)
+            self.site.ledger.update(candidate=None, restoring=None, history=history)
         return wrong
 
     def evidence(self) -> list[Observation]:
@@ -249,7 +274,9 @@ def rollback(site: Site, identity: str, timeout: float, *, keep_schema: bool = F
     check_images(site, way.old)
     steps = [
         Step("name the release to take back", lambda: way.opened, way.reopen),
+        start_database(site, way.version),
         open_database(site),
+        end_leftovers(site),
         Step("stop the new code", way.new_code_stopped, way.stop_code),
         Step("save the database as it is", way.data_saved, way.save_data),
         Step("undo the migrations", way.undone, way.undo_migrations),

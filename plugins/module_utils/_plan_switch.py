@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._engine import Plan, Step
@@ -12,17 +13,27 @@ from ._parked_jobs import parked, replay
 from ._plan_stage import point_references, references_point_to
 
 if TYPE_CHECKING:
+    from ._compose import Compose
     from ._ledger import Release
     from ._site import Site
 
 
-def _mounted_files_changed(site: Site, config: dict[str, Any], old: str, new: str) -> list[str]:
-    """Services that mount a tracked file which differs: their containers hold the old one until made again."""
-    changed = [str(site.directory / name) for name in site.checkout.differing(old, new)]
+def _changed_at(path: Path) -> float:
+    """When a file was written or removed, in seconds since the epoch."""
+    while not path.exists():
+        path = path.parent
+    return path.stat().st_mtime
+
+
+def _stale(site: Site, config: dict[str, Any], old: str, new: str) -> list[str]:
+    """Services that mount a tracked file which differs, and were started before it did: they hold the old one."""
+    changed = [site.directory / name for name in site.checkout.differing(old, new)]
     services = []
     for name, service in config["services"].items():
-        sources = [mount["source"] for mount in service.get("volumes", []) if mount.get("type") == "bind"]
-        if any(path == source or path.startswith(f"{source}/") for source in sources for path in changed):
+        sources = {Path(mount["source"]) for mount in service.get("volumes", []) if mount.get("type") == "bind"}
+        mounted = [path for path in changed if sources & {path, *path.parents}]
+        since = max(map(_changed_at, mounted), default=0.0)
+        if any(item.started < since for item in site.containers(name)):
             services.append(name)
     return services
 
@@ -38,23 +49,33 @@ def assign_environment(site: Site, version: str) -> Step:
     return Step("write the env file", assigned, lambda: site.env_file.assign(assignments, site.checkout.owner))
 
 
+def name_images(site: Site, release: Release) -> Step:
+    """The step that lets the names that Compose uses mean a release's images."""
+    return Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release))
+
+
 def start_containers(site: Site, release: Release, replaced: Release | None) -> Step:
     """The step that starts the containers of a release whose files are in place."""
+
+    def stale(compose: Compose) -> list[str]:
+        return _stale(site, compose.config, replaced.commit, release.commit) if replaced else []
 
     def started() -> bool:
         if site.runs(release):
             return False
         compose = site.compose_of(release)
+        if stale(compose):
+            return False
         well = [item for item in site.containers() if item.service in release.images and item.good]
         return len(well) >= sum(compose.replicas(name) for name in release.images)
 
     def start() -> None:
         compose = site.compose_of(release)
-        stale = _mounted_files_changed(site, compose.config, replaced.commit, release.commit) if replaced else []
         try:
             compose.up()
-            if stale:
-                compose.recreate(*stale)
+            old = stale(compose)
+            if old:
+                compose.recreate(*old)
         except CommandError as error:
             log = site.log(release.version, "up", error.output)
             raise SlipwayError(f"{error} (all of it: {log})") from error
@@ -74,7 +95,7 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None, environ
             lambda: site.checkout.check_out(release.commit),
         ),
         environment,
-        Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release)),
+        name_images(site, release),
         start_containers(site, release, replaced),
     ]
 

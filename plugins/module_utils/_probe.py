@@ -73,11 +73,16 @@ class Findings:
     skipped: tuple[str, ...]
 
 
+def _nothing() -> None:
+    """Nobody has to know that this lives."""
+
+
 @dataclass
 class Prober:
     """Looks at one application, from its own host.
 
     :param secrets: texts that appear in no observation.
+    :param alive: called before each look, so that a long watch is no silence.
     """
 
     profile: Profile
@@ -85,6 +90,7 @@ class Prober:
     runner: Runner
     clock: Clock = field(default_factory=Clock)
     secrets: frozenset[str] = frozenset()
+    alive: Callable[[], object] = _nothing
 
     def __post_init__(self) -> None:
         self._session = Session(self.client, self.profile)
@@ -104,6 +110,7 @@ class Prober:
         skipped: tuple[str, ...] = ()
         for look in range(request.looks):
             begun = self.clock.monotonic()
+            self.alive()
             kinds = [kind for kind in KINDS if kind in request.kinds and (look == 0 or kind not in _ONCE)]
             findings = self._look(request, kinds)
             observations += findings.observations
@@ -220,7 +227,12 @@ def _only(observations: Iterable[Observation]) -> Findings:
     return Findings(tuple(observations), changed=False, skipped=())
 
 
-def prober(profile: Profile, secrets: frozenset[str], runner: Runner | None = None) -> Prober:
+def prober(
+    profile: Profile,
+    secrets: frozenset[str],
+    runner: Runner | None = None,
+    alive: Callable[[], object] = _nothing,
+) -> Prober:
     """Build a prober for the application on this host."""
     client = Client(profile.base_url, profile.host_header, verify_tls=profile.verify_tls, ca_file=profile.ca_file)
-    return Prober(profile, client, runner or HostRunner(), secrets=secrets)
+    return Prober(profile, client, runner or HostRunner(), secrets=secrets, alive=alive)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Callable, Protocol
 
 from ._errors import CommandError, SlipwayError
 
@@ -49,8 +50,20 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
+def _nothing() -> tuple[int, ...]:
+    return ()
+
+
 class HostRunner:
-    """Runs commands on this host. Values that are secret travel in `env` or `text`, never in `argv`."""
+    """Runs commands on this host. Values that are secret travel in `env` or `text`, never in `argv`.
+
+    :param held: the site's open lock. Docker's commands inherit it: one that outlives this process, because that was
+        killed, keeps the site busy until it ends. Others do not, for they may leave something behind that stays (git an
+        SSH connection).
+    """
+
+    def __init__(self, held: Callable[[], tuple[int, ...]] = _nothing) -> None:
+        self._held = held
 
     def run(  # noqa: PLR0913 - named options of one system call
         self,
@@ -65,41 +78,42 @@ class HostRunner:
     ) -> Completed:
         """Run `argv` to its end, as the user `owner` (a uid) when given.
 
-        :param timeout: seconds; when they pass, the command is killed and CommandError raised whatever `check` says.
+        :param timeout: seconds; when they pass, the command and what it started are killed and CommandError raised
+            whatever `check` says.
         """
         environment = _environment(env)
         account = pwd.getpwuid(owner) if owner and os.geteuid() == 0 else None
         if account is not None:
             environment.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 list(argv),
-                input=text,
-                stdin=subprocess.DEVNULL if text is None else None,
-                capture_output=True,
+                stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
                 env=environment,
                 cwd=cwd,
-                timeout=timeout,
-                check=False,
                 user=account.pw_uid if account else None,
                 group=account.pw_gid if account else None,
                 extra_groups=os.getgrouplist(account.pw_name, account.pw_gid) if account else None,
+                start_new_session=True,
+                pass_fds=self._held() if argv[0] == "docker" else (),
             )
         except FileNotFoundError as error:
             missing = cwd if cwd and not Path(cwd).is_dir() else argv[0]
             raise SlipwayError(f"{missing} is not on this host: install it, or mend PATH") from error
-        except subprocess.TimeoutExpired as error:
-            printed = b"".join(part for part in (error.stdout, error.stderr) if isinstance(part, bytes))
-            raise CommandError(
-                list(argv), None, f"{printed[-OUTPUT_TAIL:].decode(errors='replace')}\nafter {timeout:.0f} s"
-            ) from error
-        if check and done.returncode != 0:
-            raise CommandError(
-                list(argv), done.returncode, (done.stdout[-OUTPUT_TAIL:] + "\n" + done.stderr[-OUTPUT_TAIL:])
-            )
-        return Completed(done.returncode, done.stdout, done.stderr)
+        with process:
+            try:
+                stdout, stderr = process.communicate(text, timeout)
+            except subprocess.TimeoutExpired as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                printed = "".join(process.communicate())
+                raise CommandError(list(argv), None, f"{printed[-OUTPUT_TAIL:]}\nafter {timeout:.0f} s") from error
+        if check and process.returncode != 0:
+            raise CommandError(list(argv), process.returncode, f"{stdout[-OUTPUT_TAIL:]}\n{stderr[-OUTPUT_TAIL:]}")
+        return Completed(process.returncode, stdout, stderr)
 
     def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start `argv`; the caller uses the pipes, waits for it and looks at its exit code."""

@@ -68,10 +68,10 @@ class Site:
         self, profile: Profile, environment: dict[str, str] | None = None, runner: Runner | None = None
     ) -> None:
         self.profile = profile
-        self.runner: Runner = runner or HostRunner()
         self.environment = environment or {}
         self.directory = Path(profile.directory)
         self.ledger = Ledger(Path(profile.state_directory) / profile.name)
+        self.runner: Runner = runner or HostRunner(lambda: self.ledger.descriptors)
         self.backups = Path(profile.backup_directory) if profile.backup_directory else self.ledger.root / "backups"
         self.docker = Docker(self.runner)
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)

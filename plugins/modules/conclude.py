@@ -72,6 +72,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._guard import Guard
 from ansible_collections.slipway.release.plugins.module_utils._host_module import PATIENT, RUN_ARGUMENTS, perform
 from ansible_collections.slipway.release.plugins.module_utils._prune import Policy, prune
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
@@ -97,6 +98,9 @@ def main() -> None:
             run = site.ledger.check_run(int(parameters["run"].get("token", 0)))
             evidence = {"verdict": parameters["verdict"], "observations": parameters["observations"]}
             state = site.ledger.close_run(run, evidence, accept=parameters["accept"])
+            if run.verb in {"deploy", "rollback"}:
+                site.ledger.update(armed=None)
+                Guard(site).stop()
             pruned, not_pruned = [], None
             if parameters["accept"]:
                 try:

@@ -10,6 +10,7 @@ short_description: Apply a release's migrations once, by its own image
 version_added: 0.1.0
 description:
   - Runs C(bin/rails db:migrate) in a one-off web container of the new image, only when migrations are missing.
+  - Before it the host is armed - when nobody is heard of for the run's C(controller_timeout), it takes itself back.
   - Afterwards the applied migrations must be exactly those from before and the release's own, and no index invalid.
 author: Slipway contributors (@slipway)
 options:
@@ -17,9 +18,12 @@ options:
     description: The release.
     type: str
     required: true
-
   timeout:
     description: Seconds that the migrations may take.
+    type: float
+    default: 3600
+  undo_timeout:
+    description: Seconds that undoing them may take, should the host have to do it by itself.
     type: float
     default: 3600
 extends_documentation_fragment:
@@ -63,12 +67,16 @@ rails_boots:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.release.plugins.module_utils._agent import arming
+from ansible_collections.slipway.release.plugins.module_utils._engine import Plan
+from ansible_collections.slipway.release.plugins.module_utils._guard import cannot_arm
 from ansible_collections.slipway.release.plugins.module_utils._host_module import (
     RUN_ARGUMENTS,
     carry,
     perform,
     result_of,
 )
+from ansible_collections.slipway.release.plugins.module_utils._ledger import CONTROLLER_TIMEOUT
 from ansible_collections.slipway.release.plugins.module_utils._plan_migrate import migrate
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
@@ -80,13 +88,25 @@ def main() -> None:
             **RUN_ARGUMENTS,
             "version": {"type": "str", "required": True},
             "timeout": {"type": "float", "default": 3600.0},
+            "undo_timeout": {"type": "float", "default": 3600.0},
         },
         supports_check_mode=True,
     )
 
     def action(site: Site) -> dict[str, Any]:
         current = site.ledger.state().current
-        outcome = carry(module, site, lambda: migrate(site, module.params["version"], module.params["timeout"]))
+        version, timeout, application = (module.params[name] for name in ("version", "timeout", "application"))
+
+        def plan() -> Plan:
+            run = site.ledger.state().run
+            silence = run.timeout if run is not None else CONTROLLER_TIMEOUT
+            arm = arming(site, application, version, silence, module.params["undo_timeout"])
+            return migrate(site, version, timeout, arm)
+
+        outcome = carry(module, site, plan)
+        warning = cannot_arm()
+        if warning is not None:
+            module.warn(warning)
         return result_of(site, outcome, current, current)
 
     perform(module, action)

@@ -12,6 +12,7 @@ description:
   - Looks at all gates that belong to a verb, read-only, and reports every failure at once.
   - With O(open=true) and nothing wrong it takes the site for a run of several calls.
   - An application that was put there by hand is adopted then.
+  - A run that died is taken over, its last call waited for, and what it left half done can be gone on with.
   - The calls that follow need the run's token, so that no way leads past the gates.
 author: Slipway contributors (@slipway)
 options:
@@ -48,6 +49,12 @@ options:
   controller_time:
     description: Seconds since the epoch on the controller, to compare the clocks.
     type: float
+  controller_timeout:
+    description:
+      - Seconds of silence after which the run counts as dead, so that another may take it over.
+      - From the migration on the host takes the release back by itself then.
+    type: float
+    default: 900
 extends_documentation_fragment:
   - slipway.release.site
   - slipway.release.site.attributes
@@ -91,13 +98,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Request, look
-from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, PATIENT, perform
+from ansible_collections.slipway.release.plugins.module_utils._ledger import CONTROLLER_TIMEOUT
 from ansible_collections.slipway.release.plugins.module_utils._plan_adopt import (
     VERSION,
     adopt,
     adoptable,
     observe_release,
 )
+from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import release_to_take_back
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
@@ -110,19 +119,26 @@ def answer_of(site: Site, module: AnsibleModule) -> dict[str, Any]:
     if not VERSION.fullmatch(run_id):
         raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
     ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
-    request = Request(verb, run_id, version, ref, time, backup, uploads=parameters["uploads"])
+    request = Request(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"])
+    if parameters["open"] and not module.check_mode:
+        site.ledger.await_last_call(parameters["owner"], PATIENT)
     answer = look(site, request)
     observations = [item.to_dict() for item in answer.observations]
     if answer.failures:
         wanted = f"{verb} of {version}" if version else verb
         message = f"{wanted} is refused, nothing was changed: " + "\n".join(answer.failures)
         module.fail_json(msg=message, observations=observations, failures=answer.failures)
-    previous = site.ledger.state().current
-    run = {"id": run_id, "token": 0, "verb": verb, "release": version, "previous": previous, "commit": answer.commit}
+    state = site.ledger.state()
+    release = version if verb != "rollback" else release_to_take_back(site, state)
+    run = {"id": run_id, "token": 0, "verb": verb, "release": release, "previous": state.current}
+    run["commit"] = answer.commit
     changed = False
     if parameters["open"] and not answer.already and not module.check_mode:
         with site.ledger.locked():
-            opened = site.ledger.open_run(run_id, verb, parameters["owner"])
+            timeout = parameters["controller_timeout"]
+            opened = site.ledger.open_run(run_id, verb, parameters["owner"], release, timeout)
+            if verb == "deploy":
+                site.ledger.start_afresh()
             try:
                 adopted = carry_out(site, adopt(site))
             except SlipwayError:
@@ -149,6 +165,7 @@ def main() -> None:
         "backup": {"type": "str"},
         "uploads": {"type": "bool", "default": False},
         "controller_time": {"type": "float"},
+        "controller_timeout": {"type": "float", "default": CONTROLLER_TIMEOUT},
     }
     module = AnsibleModule(arguments, supports_check_mode=True)
     perform(module, lambda site: answer_of(site, module))

@@ -42,6 +42,9 @@ options:
     description: Seconds from the beginning of one look to the beginning of the next.
     type: float
     default: 5
+  run:
+    description: The run that M(slipway.release.preflight) opened, if any. Each look is a sign of its life.
+    type: dict
 extends_documentation_fragment:
   - slipway.release.site
 attributes:
@@ -131,7 +134,8 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._host_module import SITE_ARGUMENTS, profile_of
 from ansible_collections.slipway.release.plugins.module_utils._observation import parse_timestamp
 from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS, Request, prober
-from ansible_collections.slipway.release.plugins.module_utils._profile import secrets
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile, secrets
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 ARGUMENTS = {
     **SITE_ARGUMENTS,
@@ -139,6 +143,7 @@ ARGUMENTS = {
     "since": {"type": "str"},
     "looks": {"type": "int", "default": 1},
     "interval": {"type": "float", "default": 5},
+    "run": {"type": "dict"},
 }
 
 
@@ -154,13 +159,26 @@ def request_of(module: AnsibleModule) -> Request:
     return Request(tuple(given["probes"]), since, given["looks"], given["interval"], module.check_mode)
 
 
+def keep_alive(profile: Profile, token: int) -> None:
+    """Note that the run lives; LockedError when it has lost the site."""
+    ledger = Site(profile).ledger
+    with ledger.locked():
+        ledger.check_run(token)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     hidden = secrets(module.params["application"])
     module.no_log_values.update(hidden)
     try:
-        findings = prober(profile_of(module), hidden).run(request_of(module))
+        profile, token = profile_of(module), int((module.params["run"] or {}).get("token", 0))
+
+        def alive() -> None:
+            if token:
+                keep_alive(profile, token)
+
+        findings = prober(profile, hidden, alive=alive).run(request_of(module))
     except SlipwayError as error:
         module.fail_json(str(error))
     module.exit_json(

@@ -17,7 +17,8 @@ author: Slipway contributors (@slipway)
 options:
   version:
     description:
-      - Take back this release only, and only while it is on its way in; do nothing when it is not.
+      - Take back this release only, while it is on its way in, or stands and O(run) is a rollback.
+      - When it is neither, only what a killed run left is cleared away.
       - The release that stands is taken back when left out.
     type: str
   schema:
@@ -94,7 +95,7 @@ from ansible_collections.slipway.release.plugins.module_utils._host_module impor
     perform,
     result_of,
 )
-from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import rollback, way_back
+from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import leave, rollback, way_back
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
@@ -106,16 +107,11 @@ def main() -> None:
 
     def action(site: Site) -> dict[str, Any]:
         state, version = site.ledger.state(), module.params["version"]
-        if version is not None and (state.candidate is None or state.candidate.version != version):
-            return {
-                "changed": False,
-                "steps": [],
-                "observations": [],
-                "rails_boots": 0,
-                "taken_back": None,
-                "standing": state.current,
-                "since": site.ledger.now(),
-            }
+        asked_for = version is None or (module.params["run"].get("verb") == "rollback" and version == state.current)
+        if not asked_for and (state.candidate is None or state.candidate.version != version):
+            outcome = carry(module, site, lambda: leave(site), wait=PATIENT)
+            result = result_of(site, outcome, state.current, state.current)
+            return {**result, "taken_back": None, "standing": state.current}
         taken_back, before = way_back(site, state)
         backup, timeout = f"{module.params['run']['id']}-rollback", module.params["timeout"]
         keep = module.params["schema"] == "keep"

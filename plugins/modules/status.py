@@ -34,9 +34,18 @@ status:
     candidate:
       description: The release that is half done, and its phase.
       type: dict
+    accepted:
+      description: When and by whom the release that stands was accepted, so that nobody can go back from it.
+      type: dict
     run:
-      description: Who is at work, in words.
+      description: Who is at work, or was when they died, in words.
       type: str
+    working:
+      description: Whether a process is at work at this moment.
+      type: bool
+    armed:
+      description: The release that the host takes back by itself, and after how many seconds more of silence.
+      type: dict
     containers:
       description: Each running container and the short id of its image.
       type: dict
@@ -56,7 +65,7 @@ status:
       type: list
       elements: dict
     next:
-      description: The playbook that comes next.
+      description: The command that comes next.
       type: str
 """
 

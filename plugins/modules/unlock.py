@@ -12,7 +12,13 @@ description:
   - Ends a run whose controller is gone, and changes nothing else.
   - What it left half done is taken back by C(playbooks/rollback.yml).
   - Refused while a process of the run still works on the host.
+  - A host that is armed begins to wait anew.
 author: Slipway contributors (@slipway)
+options:
+  owner:
+    description: Who ends it, for the record.
+    type: str
+    required: true
 extends_documentation_fragment:
   - slipway.release.site
   - slipway.release.site.attributes
@@ -22,6 +28,7 @@ EXAMPLES = r"""
 - name: Free the site
   slipway.release.unlock:
     application: "{{ application }}"
+    owner: anna@controller
 """
 
 RETURN = r"""
@@ -46,7 +53,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(ENGINE_ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule({**ENGINE_ARGUMENTS, "owner": {"type": "str", "required": True}}, supports_check_mode=True)
 
     def action(site: Site) -> dict[str, Any]:
         ended = None if site.ledger.state().run is None else site.ledger.describe_run()
@@ -56,8 +63,7 @@ def main() -> None:
             )
         if ended is not None and not module.check_mode:
             with site.ledger.locked():
-                site.ledger.update(run=None)
-                site.ledger.journal({"event": "unlocked", "ended": ended})
+                site.ledger.end_run(module.params["owner"])
         return {"changed": ended is not None, "ended": ended, "status": facts(site)}
 
     perform(module, action)

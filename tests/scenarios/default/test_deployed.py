@@ -128,6 +128,7 @@ def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
         ("playbooks/monitor.yml", ("-e", "monitor_looks=1")),
         ("playbooks/status.yml", ()),
         ("playbooks/unlock.yml", ()),
+        ("playbooks/accept.yml", ()),
     ],
 )
 def test_check_mode_changes_nothing_and_tells_what_would_change(
@@ -136,7 +137,10 @@ def test_check_mode_changes_nothing_and_tells_what_would_change(
     run = play(playbook, "--check", *arguments)
     assert run.returncode == 0, run.output
     assert (look(), sh(LEDGER)) == at_rest
-    would_change = playbook in {"rollback.yml", "playbooks/backup.yml"} or "release_version=1.2.0" in arguments
+    would_change = (
+        playbook in {"rollback.yml", "playbooks/backup.yml", "playbooks/accept.yml"}
+        or "release_version=1.2.0" in arguments
+    )
     assert (run.changed > 0) == would_change, run.output
 
 

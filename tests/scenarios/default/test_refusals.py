@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,7 @@ def _another_run(sh: Sh) -> Iterator[None]:
         "verb": "deploy",
         "owner": "ben@elsewhere",
         "started": "now",
-        "last_seen": 0.0,
+        "last_seen": time.time(),
     }
     with _with(
         sh,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Gates, Request, look
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger
+from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Gates, Request, facts, look
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Armed, Before, Candidate, Ledger
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
@@ -128,10 +129,69 @@ def test_a_release_that_was_left_half_done_comes_first(tmp_path: Path) -> None:
     place = site(tmp_path)
     with place.ledger.locked():
         place.ledger.update(current="1.0.0", candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)))
-    assert "1.1.0 was left half done (migrating): run playbooks/rollback.yml" in refusal(
-        Gates(place, REQUEST), "candidate"
-    )
+    other = Request("deploy", "r1", "1.2.0", "1.2.0")
+    said = refusal(Gates(place, other), "candidate")
+    assert "1.1.0 was left half done (migrating): deploy 1.1.0 again to go on" in said
+    assert "playbooks/rollback.yml" in said
     assert "left half done" in Gates(place, REQUEST).drift()
+    assert Gates(place, REQUEST).candidate() == "1.1.0 goes on after migrating"
+
+
+def test_a_run_that_lives_is_left_alone_and_one_that_died_taken_over(tmp_path: Path) -> None:
+    place = site(tmp_path)
+    with place.ledger.locked():
+        place.ledger.open_run("r0", "deploy", "anna@controller", "1.1.0", 900)
+    said = refusal(Gates(place, Request("deploy", "r1", "1.1.0", owner="ben@controller")), "lock")
+    assert "deploy of 1.1.0 by anna@controller" in said
+    assert "dead after 900 s" in said
+    assert "taken over" in Gates(place, Request("deploy", "r1", "1.1.0", owner="anna@controller")).lock()
+    with place.ledger.locked():
+        refused = refusal(Gates(place, Request("deploy", "r1", "1.1.0", owner="anna@controller")), "lock")
+    assert "another process works on this site now" in refused
+
+
+def test_half_done_is_for_a_deploy_or_a_rollback_to_go_on_with(tmp_path: Path) -> None:
+    place = site(tmp_path)
+    with place.ledger.locked():
+        place.ledger.open_run("r0", "deploy", "anna@controller", "1.1.0")
+        place.ledger.update(candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)))
+    said = refusal(Gates(place, Request("backup", "r1", owner="anna@controller")), "lock")
+    assert "a run died here" in said
+    assert "rollback.yml" in said
+    assert "taken over" in Gates(place, Request("rollback", "r1", owner="anna@controller")).lock()
+
+
+def test_files_of_two_releases_are_no_reason_to_refuse_what_mends_them(tmp_path: Path) -> None:
+    place = site(tmp_path)
+    with place.ledger.locked():
+        place.ledger.update(candidate=Candidate("1.1.0", "switching", Before("1.0.0", [], None)))
+    gates = Gates(place, REQUEST)
+    assert {gates.checkout(), gates.compose_files(), gates.ports()} == {
+        "not looked at: files of two releases are in place"
+    }
+
+
+def test_status_names_the_command_that_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    place = site(tmp_path)
+    place.backups = tmp_path / "backups"
+    cast("Any", place).database = SimpleNamespace(kept=list)
+    ledger = place.ledger
+    assert facts(place)["next"] == "ansible-playbook deploy.yml"
+    with ledger.locked():
+        run = ledger.open_run("r0", "deploy", "anna@controller", "1.1.0", 900)
+        ledger.update(
+            candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)), armed=Armed("1.1.0", 900, time.time())
+        )
+    seen = facts(place)
+    assert "wait for it" in seen["next"]
+    assert seen["armed"] == {"release": "1.1.0", "timeout": 900, "seconds_left": 900}
+    with ledger.locked():
+        ledger.update(run=replace(run, last_seen=time.time() - 1000))
+    seen = facts(place)
+    assert "deploy.yml -e release_version=1.1.0 to go on" in seen["next"]
+    assert "rollback.yml to take it back" in seen["next"]
+    assert seen["armed"]["seconds_left"] == 0
 
 
 def test_a_vault_that_differs_from_what_runs_is_not_passed_over(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _git
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
@@ -105,3 +107,26 @@ def test_the_highest_tag_of_a_commit_names_it(checkout: Checkout, remote: Path) 
     git(remote, "tag", "1.0.1", "1.0.0")
     checkout.fetch()
     assert checkout.tag_of(checkout.head() or "") == "1.0.1"
+
+
+def test_a_checkout_that_was_killed_is_ended_and_what_was_changed_is_kept(
+    checkout: Checkout, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_git, "LOCK_AGE", 0.0)
+    (checkout.directory / ".git" / "index.lock").touch()
+    (checkout.directory / "file").write_text("half of it")
+    old, new = git(remote, "rev-parse", "1.0.0"), git(remote, "rev-parse", "1.1.0^{commit}")
+    checkout.check_out(new)
+    assert checkout.is_at(new)
+    kept = git(checkout.directory, "for-each-ref", "--format=%(objectname)", "refs/slipway/kept/")
+    assert git(checkout.directory, "show", f"{kept}:file") == "half of it"
+    checkout.check_out(old)
+    assert checkout.is_at(old)
+
+
+def test_a_lock_that_is_young_is_waited_for(checkout: Checkout, remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_git, "LOCK_AGE", 0.5)
+    (checkout.directory / ".git" / "index.lock").touch()
+    begun = time.monotonic()
+    checkout.check_out(git(remote, "rev-parse", "1.1.0^{commit}"))
+    assert time.monotonic() - begun > 0.3

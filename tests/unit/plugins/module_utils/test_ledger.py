@@ -11,6 +11,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import (
     SlipwayError,
 )
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
+    Armed,
     Before,
     Candidate,
     Ledger,
@@ -86,6 +87,114 @@ def test_a_second_run_is_refused_and_a_run_that_lost_the_site_too(ledger: Ledger
         assert second.token > first.token
         with pytest.raises(LockedError, match="has lost the site"):
             ledger.check_run(first.token)
+
+
+class Clock:
+    now = 1_795_421_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_dead_run_is_taken_over_its_token_is_worth_nothing_and_a_record_says_so(tmp_path: Path) -> None:
+    clock = Clock()
+    ledger = Ledger(tmp_path / "swarm", clock)
+    with ledger.locked():
+        dead = ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
+        ledger.update(candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)))
+        ledger.journal({"step": "run db:migrate", "event": "begin"})
+        clock.now += 60
+        with pytest.raises(LockedError, match=r"deploy of 1\.1\.0 by anna@controller"):
+            ledger.open_run("r2", "deploy", "ben@controller")
+        clock.now += 1
+        heir = ledger.open_run("r2", "deploy", "ben@controller")
+        with pytest.raises(LockedError, match="has lost the site"):
+            ledger.check_run(dead.token)
+        assert ledger.check_run(heir.token).id == "r2"
+    record = json.loads((ledger.root / "runs" / "r1.json").read_text())
+    assert record["interrupted"]["by"] == "ben@controller"
+    assert record["interrupted"]["candidate"] == {"version": "1.1.0", "phase": "migrating"}
+    assert record["interrupted"]["journal"]["step"] == "run db:migrate"
+
+
+def test_whoever_began_a_run_goes_on_at_once(ledger: Ledger) -> None:
+    with ledger.locked():
+        ledger.open_run("r1", "deploy", "anna@controller")
+        assert ledger.open_run("r2", "rollback", "anna@controller").token == 2
+
+
+def test_each_call_is_a_sign_of_life(tmp_path: Path) -> None:
+    clock = Clock()
+    ledger = Ledger(tmp_path / "swarm", clock)
+    with ledger.locked():
+        run = ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
+        clock.now += 50
+        ledger.check_run(run.token)
+    clock.now += 50
+    assert ledger.silence() == 50
+    assert not ledger.may_take_over("ben@controller")
+
+
+def test_what_a_run_recorded_itself_when_killed_at_its_end_stays(ledger: Ledger) -> None:
+    with ledger.locked():
+        run = ledger.open_run("r1", "deploy", "anna@controller")
+        ledger.close_run(run, {"verdict": {"overall": "hold"}}, accept=False)
+        ledger.update(run=run)
+        ledger.open_run("r2", "deploy", "anna@controller")
+    record = json.loads((ledger.root / "runs" / "r1.json").read_text())
+    assert record["verdict"] == {"overall": "hold"}
+    assert "interrupted" in record
+
+
+@pytest.mark.parametrize(
+    "phase, after", [("rehearsed", "staged"), ("migrating", "migrating"), ("switched", "switched")]
+)
+def test_only_what_the_site_has_not_felt_begins_afresh(ledger: Ledger, phase: str, after: str) -> None:
+    with ledger.locked():
+        ledger.update(candidate=Candidate("1.1.0", phase, Before("1.0.0", [], None, "b1")))
+        ledger.start_afresh()
+    assert ledger.state().candidate == Candidate("1.1.0", after, Before("1.0.0", [], None, "b1"))
+
+
+def test_an_armed_host_waits_from_the_last_sign_of_life_and_only_for_a_candidate(tmp_path: Path) -> None:
+    clock = Clock()
+    ledger = Ledger(tmp_path / "swarm", clock)
+    assert not ledger.abandoned()
+    with ledger.locked():
+        run = ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
+        ledger.update(candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)))
+        ledger.update(armed=Armed("1.1.0", 60, clock.now))
+        clock.now += 50
+        ledger.check_run(run.token)
+        clock.now += 50
+        assert not ledger.abandoned()
+        clock.now += 11
+        assert ledger.abandoned()
+        ledger.end_run("ben@controller")
+        assert ledger.state().run is None
+        assert not ledger.abandoned()
+        clock.now += 61
+        assert ledger.abandoned()
+        ledger.update(candidate=None)
+        assert ledger.state().armed is None
+
+
+def test_accepting_is_recorded_and_ends_with_the_next_deploy(ledger: Ledger) -> None:
+    with ledger.locked():
+        with pytest.raises(SlipwayError, match="no release stands"):
+            ledger.accept("anna@controller")
+        ledger.update(current="1.1.0")
+        assert ledger.accepted() is None
+        event = ledger.accept("anna@controller")
+        assert (event["release"], event["event"], event["by"]) == ("1.1.0", "accepted", "anna@controller")
+        assert ledger.accepted() == event
+        run = ledger.open_run("r1", "deploy", "ben@controller", "1.1.0")
+        with pytest.raises(LockedError, match="wait for it"):
+            ledger.acceptable()
+        ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
+        ledger.close_run(run, {}, accept=True)
+        assert ledger.accepted() is None
+        assert ledger.state().history[-1]["by"] == "ben@controller"
 
 
 def test_a_release_never_changes_its_commit(ledger: Ledger) -> None:

@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import (
+    Before,
+    Candidate,
+    Ledger,
+    Release,
+    Run,
+    State,
+)
 from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import (
+    died_early,
     migrations_to_undo,
     rollback_commands,
+    way_back,
 )
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +68,36 @@ def test_exactly_what_was_applied_since_is_undone_newest_first(before: list[str]
         assert sorted(applied, key=int, reverse=True)[:count] == undo
     else:
         assert [command[2].removeprefix("VERSION=") for command in commands] == undo
+
+
+def after(current: str | None, verb: str, about: str | None, candidate: Candidate | None = None) -> State:
+    return State(1, current, candidate, Run("r1", 1, verb, "anna@controller", "now", 0.0, about))
+
+
+@pytest.mark.parametrize(
+    "state, early",
+    [
+        (after("1.0.0", "deploy", "1.1.0"), True),
+        (after("1.0.0", "deploy", "1.1.0", Candidate("1.1.0", "staged", Before("1.0.0", [], None))), False),
+        # a rollback that was killed after its last step goes no further
+        (after("1.0.0", "rollback", "1.1.0"), True),
+        (after("1.1.0", "rollback", "1.1.0"), False),
+        (after("1.1.0", "backup", None), False),
+        (State(1, "1.1.0"), False),
+    ],
+)
+def test_a_run_that_has_nothing_to_take_back_takes_nothing_else_back(state: State, *, early: bool) -> None:
+    assert died_early(state) is early
+
+
+def test_what_was_accepted_has_no_way_back(tmp_path: Path) -> None:
+    site = cast("Site", SimpleNamespace(ledger=Ledger(tmp_path / "ledger")))
+    with site.ledger.locked():
+        site.ledger.save_release(Release("1.1.0", "a" * 40, {}, {}, []))
+        site.ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
+        site.ledger.enter("switched")
+        site.ledger.update(current="1.1.0", candidate=None)
+        assert way_back(site, site.ledger.state())[0] == "1.1.0"
+        site.ledger.accept("anna@controller")
+        with pytest.raises(SlipwayError, match=r"no way back from 1\.1\.0: anna@controller accepted it at"):
+            way_back(site, site.ledger.state())

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a killed call left at work: one-off containers go on without the process that started them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._compose import ONEOFF
+from ._database_facts import literal
+from ._engine import Step
+from ._scratch import LABEL, Scratch
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+_DISCONNECT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE host(client_addr) IN ({})"
+
+
+def await_leftovers(site: Site, timeout: float) -> Step:
+    """The step that lets a one-off container come to its end: what it migrates is what is to be migrated.
+
+    :param timeout: seconds; CommandError when they pass.
+    """
+    oneoff = f"{ONEOFF}={site.profile.name}"
+
+    def wait() -> dict[str, Any]:
+        found = site.docker.labelled(oneoff)
+        site.docker.wait(found, timeout)
+        site.docker.end(found)
+        return {"waited_for": [item[:12] for item in found]}
+
+    return Step("wait for what a killed call left", lambda: not site.docker.labelled(oneoff), wait)
+
+
+def end_leftovers(site: Site) -> Step:
+    """The step that ends one-off containers, their connections to the database, and what a rehearsal left."""
+    oneoff, scratch = f"{ONEOFF}={site.profile.name}", f"{LABEL}={site.profile.name}"
+
+    def end() -> dict[str, Any]:
+        found = site.docker.labelled(oneoff)
+        if found:
+            addresses = site.docker.addresses(found)
+            site.docker.end(found)
+            if addresses:
+                # a statement that is at work does not notice that nobody waits for it any more
+                site.database.query(_DISCONNECT.format(", ".join(map(literal, addresses))), database="postgres")
+        Scratch(site).remove()
+        return {"ended": [item[:12] for item in found]}
+
+    return Step("end what a killed call left", lambda: not site.docker.labelled(oneoff, scratch), end)

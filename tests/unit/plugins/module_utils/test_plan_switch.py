@@ -1,0 +1,88 @@
+"""What runs is a release's own only when its containers hold the release's files, too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
+from ansible_collections.slipway.release.plugins.module_utils._plan_switch import start_containers
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+OLD = Release("1.0.0", "a" * 40, {"web": "sha256:1", "proxy": "sha256:2"}, {}, [])
+NEW = Release("1.1.0", "b" * 40, {"web": "sha256:3", "proxy": "sha256:2"}, {}, [])
+
+
+class World:
+    """Two services, of which the proxy mounts a file that is in git."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "nginx" / "nginx.conf"
+        self.file.parent.mkdir()
+        self.file.write_text("new")
+        self.started = {"web": 200.0, "proxy": 100.0}
+        self.done: list[str] = []
+        self.config = {
+            "services": {
+                "web": {"volumes": [{"type": "volume", "source": "storage"}]},
+                "proxy": {"volumes": [{"type": "bind", "source": str(self.file)}]},
+            }
+        }
+        self.site = cast(
+            "Site",
+            SimpleNamespace(
+                directory=directory,
+                checkout=SimpleNamespace(differing=lambda _old, _new: ["nginx/nginx.conf", "app/gone.rb"]),
+                containers=lambda service=None: [
+                    SimpleNamespace(service=name, good=True, started=started)
+                    for name, started in self.started.items()
+                    if service in {None, name}
+                ],
+                runs=lambda _release: [],
+                compose_of=lambda _release: self,
+            ),
+        )
+
+    def replicas(self, _service: str) -> int:
+        return 1
+
+    def up(self) -> None:
+        self.done.append("up")
+
+    def recreate(self, *services: str) -> None:
+        self.done.append(f"recreate {' '.join(services)}")
+        self.started.update(dict.fromkeys(services, 300.0))
+
+    def changed_at(self, moment: float) -> None:
+        os.utime(self.file, (moment, moment))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_container_that_was_started_before_its_file_changed_is_made_again_also_after_a_kill(world: World) -> None:
+    world.changed_at(150.0)
+    step = start_containers(world.site, NEW, OLD)
+    assert not step.done()
+    step.apply()
+    assert world.done == ["up", "recreate proxy"]
+    assert step.done()
+
+
+def test_one_that_was_started_afterwards_is_left_alone(world: World) -> None:
+    world.changed_at(50.0)
+    step = start_containers(world.site, NEW, OLD)
+    assert step.done()
+    step.apply()
+    assert world.done == ["up"]
+
+
+def test_a_file_that_is_gone_changed_when_its_directory_did(world: World) -> None:
+    world.file.unlink()
+    os.utime(world.file.parent, (150.0, 150.0))
+    assert not start_containers(world.site, NEW, OLD).done()

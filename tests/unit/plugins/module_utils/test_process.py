@@ -1,0 +1,71 @@
+"""A command that outlives its killed process keeps the site busy; one that takes too long is ended as a whole."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
+from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+
+SLEEPS = "#!/bin/sh\necho $$ >{pid}\nexec sleep 60\n"
+
+
+def await_(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _work(root: str, command: str) -> None:
+    ledger = Ledger(Path(root))
+    with ledger.locked():
+        HostRunner(lambda: ledger.descriptors).run([command], check=False)
+
+
+@pytest.mark.parametrize("command, busy", [("docker", True), ("git", False)])
+def test_the_site_stays_busy_while_docker_goes_on_without_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, *, busy: bool
+) -> None:
+    pid = tmp_path / "pid"
+    program = tmp_path / command
+    program.write_text(SLEEPS.format(pid=pid))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ledger = Ledger(tmp_path / "ledger")
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(str(ledger.root), command))
+    process.start()
+    await_(lambda: pid.exists() and pid.read_text().strip() != "")
+    process.kill()
+    process.join(20)
+    child = int(pid.read_text())
+    try:
+        assert alive(child)
+        assert ledger.busy() == busy
+    finally:
+        os.kill(child, signal.SIGKILL)
+    await_(lambda: not ledger.busy())
+
+
+def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"echo begun; sleep 60 & echo $! >{pid}; wait"
+    with pytest.raises(CommandError, match="ran out of time") as caught:
+        HostRunner().run(["sh", "-c", script], timeout=1)
+    assert "begun" in caught.value.output
+    child = int(pid.read_text())
+    await_(lambda: not alive(child))
