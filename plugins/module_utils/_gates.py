@@ -467,17 +467,17 @@ def _kept_databases(site: Site) -> list[str]:
 
 def _following(site: Site, state: State) -> str:
     """Which command comes next."""
-    run, ledger = state.run, site.ledger
-    if run is not None and (ledger.busy() or ledger.silence() <= run.timeout):
-        return f"wait for it; it counts as dead after {run.timeout:.0f} s of silence, or: playbooks/unlock.yml"
+    following = "ansible-playbook deploy.yml"
     if state.candidate is not None:
-        return (
-            f"ansible-playbook deploy.yml -e release_version={state.candidate.version} to go on, "
-            "or ansible-playbook rollback.yml to take it back"
-        )
-    if state.restoring is not None:
-        return f"ansible-playbook {state.restoring.command}"
-    return "ansible-playbook deploy.yml"
+        following += f" -e release_version={state.candidate.version} to go on, or ansible-playbook rollback.yml"
+    elif state.restoring is not None:
+        following = f"ansible-playbook {state.restoring.command}"
+    run, left = state.run, 0.0
+    if run is not None:
+        left = run.timeout - site.ledger.silence()
+    if run is not None and left > 0:
+        return f"wait for it; should it have died, {run.owner} now and anybody in {left:.0f} s of silence: {following}"
+    return following
 
 
 def _until(site: Site, state: State) -> dict[str, Any] | None:

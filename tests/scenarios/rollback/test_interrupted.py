@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def kill(sh: Sh) -> Kill:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 for master in _ssh_masters(directory):
-                    os.kill(master, signal.SIGKILL)
+                    with suppress(ProcessLookupError):
+                        os.kill(master, signal.SIGKILL)
         if on_host:
             sh(KILL_ON_HOST)
 
@@ -172,7 +174,7 @@ def test_killed_in_the_switch_a_deploy_is_taken_back_by_an_operator(
     kill(*DEPLOY, step="start the containers", on_host=True)
     assert ledger()["armed"]["release"] == VERSION
     said = play("playbooks/status.yml").output
-    assert "ansible-playbook rollback.yml" in said
+    assert "or ansible-playbook rollback.yml" in " ".join(said.split())
     run = play("rollback.yml")
     assert run.returncode == 0, run.output
     _same(look(), before)
