@@ -39,8 +39,9 @@ test: check  ## all that CI runs: check, then the real playbooks on a real host
 demo: setup  ## deploy a good release and a bad one on a throwaway host
 	@scripts/demo
 
-chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share, HOSTS=site1,site2 uses both)
-	@python -m tests.chaos $(if $(SHARD),--shard $(SHARD)) $(if $(HOSTS),--hosts $(HOSTS))
+HOSTS ?= site1,site2
+chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share)
+	@python -m tests.chaos --hosts $(HOSTS) $(if $(SHARD),--shard $(SHARD))
 
 lab: setup  ## start a host on which release 1.0.0 of the sample application runs
 	@python -m lab up site1 --release 1.0.0

@@ -22,6 +22,7 @@ from tests.chaos.cells import NOTHING, Cell, Mark, Result, calm, every_cell, pla
 PAGE = ROOT / "docs" / "chaos.md"
 WORK = ROOT / "build" / "chaos"
 SEED = 20261123
+LONGEST = 115 * 60  # seconds after which no further cell begins
 PREFACE = """# What a deploy survives
 
 Written by `make chaos`. In each cell something goes wrong once, at one moment of `deploy.yml` from 1.0.0 to 1.1.0 or of
@@ -67,15 +68,16 @@ def prepare(name: str) -> tuple[Arena, dict[str, list[Mark]]]:
 class Queue:
     """The cells that are still to be played, by several hosts at once."""
 
-    def __init__(self, cells: dict[int, Cell]) -> None:
+    def __init__(self, cells: dict[int, Cell], deadline: float) -> None:
         self._cells = dict(cells)
+        self._deadline = deadline
         self._lock = threading.Lock()
         self.results: dict[int, Result] = {}
 
     def take(self, verb: str) -> tuple[int, Cell] | None:
         """Take a cell, one of `verb` where there is one: its containers run already."""
         with self._lock:
-            if not self._cells:
+            if not self._cells or time.monotonic() > self._deadline:
                 return None
             same = [number for number, cell in self._cells.items() if cell.verb == verb]
             number = (same or list(self._cells))[0]
@@ -168,7 +170,7 @@ def main() -> int:
         for number, cell in mine.items():
             print(f"{number:3} {cell.fault.text}: {cell.verb}, {cell.moment}, then {' + '.join(cell.following)}")
         return 0
-    todo = Queue(mine)
+    todo = Queue(mine, began + LONGEST)
     workers = [threading.Thread(target=todo.work, args=(arena,)) for arena, _ in prepared]
     for worker in workers:
         worker.start()
@@ -178,10 +180,13 @@ def main() -> int:
     page = f"{PREFACE}\n{said}\n{table(mine, todo.results)}"
     (WORK / "results.json").write_text(json.dumps({str(key): asdict(value) for key, value in todo.results.items()}))
     (WORK / "chaos.md").write_text(page)
-    if len(mine) == len(cells):
+    if len(todo.results) == len(cells):
         PAGE.write_text(page)
     print(said)
-    return 1 if any(result.wrong for result in todo.results.values()) else 0
+    unplayed = sorted(mine.keys() - todo.results.keys())
+    if unplayed:
+        print(f"chaos: no time was left for cells {', '.join(map(str, unplayed))}: play a share, or on more hosts")
+    return 1 if unplayed or any(result.wrong for result in todo.results.values()) else 0
 
 
 if __name__ == "__main__":

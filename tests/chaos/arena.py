@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,12 +128,10 @@ class Arena:
     """A lab host on which cells are played.
 
     :param directory: where logs, records and the inventory of this host go.
-    :param arguments: further ones for each deploy.
     """
 
-    def __init__(self, host: Host, directory: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, host: Host, directory: Path) -> None:
         self.host = host
-        self.arguments = arguments
         self.directory = directory
         self.inventory = inventory(host, directory / "inventory")
         self.standings: dict[str, Standing] = {}
@@ -144,7 +142,7 @@ class Arena:
 
     def play(self, verb: str, heard: Callable[[str], None] = lambda _: None, *, by_awx: bool = False) -> Command:
         """Start a playbook."""
-        return Command(verb, self.inventory, self.directory / "records", self.arguments, heard, by_awx)
+        return Command(verb, self.inventory, self.directory / "records", heard, by_awx)
 
     def writer(self, name: str, duration: float) -> Writer:
         """Return a client that writes to the application."""

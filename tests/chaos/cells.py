@@ -89,8 +89,10 @@ def calm(arena: Arena, verb: str) -> list[Mark]:
     with watched(arena.host, None, told):
         command = arena.play(verb, heard)
         code = command.wait()
+    log = arena.directory / f"calm-{verb}.log"
+    log.write_text(command.output)
     if code != 0:
-        raise LabError(f"{command.shown} does not even work in peace: {command.ended_as()}")
+        raise LabError(f"{command.shown} does not even work in peace: {command.ended_as()} (see {log})")
     return sorted(marks, key=lambda mark: mark.at)
 
 

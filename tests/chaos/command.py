@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,6 @@ def inventory(host: Host, directory: Path) -> Path:
 class Command:
     """One playbook run.
 
-    :param arguments: further ones for a deploy.
     :param heard: called with each line that it prints.
     :param by_awx: started by ansible-runner, as AWX does.
     """
@@ -56,7 +55,6 @@ class Command:
     verb: str
     inventory: Path
     records: Path
-    arguments: Sequence[str] = ()
     heard: Callable[[str], None] = lambda _: None
     by_awx: bool = False
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -66,7 +64,7 @@ class Command:
 
     def __post_init__(self) -> None:
         self._private = Path(tempfile.mkdtemp(prefix="chaos-"))
-        options = ["-e", f"release_version={TARGET}", *self.arguments] if self.verb == "deploy" else []
+        options = ["-e", f"release_version={TARGET}"] if self.verb == "deploy" else []
         argv = ["ansible-playbook", f"{self.verb}.yml", "-i", str(self.inventory), *options]
         self.shown = " ".join(argv)
         if self.by_awx:
@@ -160,6 +158,8 @@ class Command:
         self._sweep()
         self._process.wait()
         self._reader.join(5)
+        if self._process.stdout:
+            self._process.stdout.close()
         self.seconds = time.monotonic() - self._began
         shutil.rmtree(self._private, ignore_errors=True)
 

@@ -116,6 +116,8 @@ def watched(host: Host, moment: Moment | None, told: Callable[[str], None], *, e
         watch.kill()
         watch.wait()
         reader.join(5)
+        if watch.stdout:
+            watch.stdout.close()
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from tests.chaos.cells import IN_PHASE, Cell, calm, play
 from tests.chaos.faults import Fault, Moment
 from tests.scenarios.conftest import ROOT, SITE
 
-# The rehearsal has its tests elsewhere; here it would take most of the time.
-WAIVED = ("-e", "rehearse_policy=waived")
 NETWORK = Fault("network cut for 25 s", faults.cut(25))
 BEFORE_ROLLBACK = Moment("task", "rollback")
 
 
 @pytest.fixture(scope="module")
 def arena() -> Arena:
-    made = Arena(Host(SITE), ROOT / "build" / "chaos" / SITE, WAIVED)
+    made = Arena(Host(SITE), ROOT / "build" / "chaos" / SITE)
     made.keep("1.0.0")
     calm(made, "deploy")
     made.keep("1.1.0")
