@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from ._errors import CommandError, SlipwayError
 from ._ledger import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
 from ._postgres import applied_migrations, count_tables
-from ._stored import make_directory, sync_tree, total
+from ._stored import StoredFile, make_directory, sync_tree, total
 from ._verify import verify_backup
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ._site import Site
 
 READY_AFTER = 120
@@ -67,40 +70,54 @@ def take_backup(site: Site, backup: str, reason: str, *, database_only: bool = F
     final, partial = site.backups / backup, site.backups / PARTIAL / backup
     shutil.rmtree(partial, ignore_errors=True)
     make_directory(partial / "database")
-    database, state = site.database, site.ledger.state()
-    migrating = state.candidate is not None and state.candidate.reached("migrating")
-    with database.snapshot() as snapshot:
-        facts = DatabaseFacts.read(snapshot.query, database.name)
-        content: dict[str, Any] = {
-            "id": backup,
-            "reason": reason,
-            "created": site.ledger.now(),
-            "application": site.profile.name,
-            "release": state.candidate.version if state.candidate and migrating else state.current,
-            "postgresql": database.server_version(),
-            "migrations": applied_migrations(snapshot.query),
-            "database": {
-                **({} if facts is None else asdict(facts)),
-                "name": database.name,
-                "bytes": database.size(),
-                "tables": count_tables(snapshot.query),
-                "schema": database.schema(snapshot=snapshot.id),
-            },
-        }
-        dumped = database.dump(partial / "database", snapshot.id)
+    with site.at_rest():
+        content, dumped = _dump(site, partial / "database", proven=not database_only)
+        files = {f"database/{name}": file for name, file in dumped.items()}
         if not database_only:
-            content["fingerprint"] = fingerprint.take(snapshot.query, fingerprint.SAMPLE_ABOVE).to_dict()
-    files = {f"database/{name}": file for name, file in dumped.items()}
-    if not database_only:
-        copied, changed = save_directories(site, partial)
-        saved, why_not = save_redis(site, partial)
-        files.update({**copied, **saved, **save_configuration(site, partial)})
-        content.update(changed, redis=why_not or "saved")
+            copied, changed = save_directories(site, partial)
+            saved, why_not = save_redis(site, partial)
+            files.update({**copied, **saved, **save_configuration(site, partial)})
+            content.update(changed, redis=why_not or "saved")
+    content = {"id": backup, "reason": reason, "application": site.profile.name, **content}
     write_manifest(partial, content, files)
     sync_tree(partial)
     partial.rename(final)
     sync_directory(site.backups)
     return {"backup": backup, "bytes": total(files)}
+
+
+def _dump(site: Site, directory: Path, *, proven: bool) -> tuple[dict[str, Any], dict[str, StoredFile]]:
+    """Dump the database at one point in time; returns what the manifest says of it, and the files by name.
+
+    :param proven: take a fingerprint at that point in time too, which a restored copy can be compared with.
+    """
+    database, state = site.database, site.ledger.state()
+    migrating = state.candidate is not None and state.candidate.reached("migrating")
+    content: dict[str, Any] = {
+        "created": site.ledger.now(),
+        "release": state.candidate.version if state.candidate and migrating else state.current,
+        "seconds": {},
+    }
+    with database.snapshot() as snapshot, ThreadPoolExecutor(1) as beside:
+        begun = time.monotonic()
+        schema = beside.submit(database.schema, snapshot=snapshot.id)
+        files = database.dump(directory, snapshot.id)
+        content["seconds"]["dump"] = round(time.monotonic() - begun, 3)
+        facts = DatabaseFacts.read(snapshot.query, database.name)
+        content["postgresql"] = snapshot.query("SHOW server_version")[0][0].split()[0]
+        content["migrations"] = applied_migrations(snapshot.query)
+        content["database"] = {
+            **({} if facts is None else asdict(facts)),
+            "name": database.name,
+            "bytes": int(snapshot.query("SELECT pg_database_size(current_database())")[0][0]),
+            "tables": count_tables(snapshot.query),
+            "schema": schema.result(),
+        }
+        if proven:
+            begun = time.monotonic()
+            content["fingerprint"] = fingerprint.take(snapshot.query, fingerprint.SAMPLE_ABOVE).to_dict()
+            content["seconds"]["fingerprint"] = round(time.monotonic() - begun, 3)
+    return content, files
 
 
 def _note(site: Site, identity: str, version: str) -> None:

@@ -1,0 +1,104 @@
+"""A lab host with a large database, and the engine's own library on it, so that its work is timed without a network."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jinja2
+import yaml
+
+from lab import engine, swarm
+from lab import host as hosts
+from lab.__main__ import up
+from lab._common import ROOT, told
+from lab.host import Host
+
+NAME = os.environ.get("SLIPWAY_BENCH_SITE", "site9")
+LIBRARY = "/opt/bench"
+# Random hexadecimal digits: as hard to compress as real rows are at worst, and made by the server alone.
+FILL = """
+CREATE TABLE filler (id bigint PRIMARY KEY, campaign_id bigint, content text);
+ALTER TABLE filler ALTER content SET STORAGE EXTERNAL;
+INSERT INTO filler
+  SELECT n, n % 200 + 1, (SELECT string_agg(md5(random()::text || m || n), '') FROM generate_series(1, 32) m)
+  FROM generate_series(1, {rows}) n;
+CREATE INDEX ON filler (campaign_id);
+VACUUM ANALYZE filler;
+CHECKPOINT;
+"""
+ROW = 1100  # bytes of a row, with all that belongs to it
+DRIVER = """
+import json, sys, time
+sys.path.insert(0, "{library}")
+from slipway._profile import Profile
+from slipway._site import Site
+site = Site(Profile.parse(json.load(open("{library}/profile.json"))))
+{body}
+"""
+
+
+class Arena:
+    """The host of one benchmark."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def sh(self, script: str) -> str:
+        """Run a script on the host."""
+        return self.host.sh(script)
+
+    def engine(self, body: str) -> str:
+        """Run Python on the host, in which `site` is the engine's view of it; returns what it printed."""
+        script = DRIVER.format(library=LIBRARY, body=body)
+        return self.host.sh("python3 -I -", stdin=script.encode())
+
+    def query(self, sql: str) -> str:
+        """Ask the application's database."""
+        psql = "docker exec -i $(docker ps -qf label=com.docker.compose.service=postgres) psql -XqAt -v ON_ERROR_STOP=1"
+        return self.host.sh(f"{psql} -U swarm_owner swarm_production", stdin=sql.encode()).strip()
+
+    def fill(self, size: float) -> None:
+        """Add about `size` bytes of rows."""
+        with told(f"{size / 1e9:.1f} GB of rows written"):
+            self.query(FILL.format(rows=int(size / ROW)))
+
+    def install_engine(self) -> None:
+        """Copy the engine and the sample's profile to the host."""
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            for path in sorted((ROOT / "plugins/module_utils").glob("*.py")):
+                archive.add(path, f"slipway/{path.name}")
+        self.host.sh(
+            f"mkdir -p {LIBRARY} && tar -xC {LIBRARY} && touch {LIBRARY}/slipway/__init__.py", stdin=content.getvalue()
+        )
+        self.host.sh(f"cat >{LIBRARY}/profile.json", stdin=json.dumps(profile(self.host)).encode())
+
+
+def profile(host: Host) -> object:
+    """The sample's profile as its inventory would give it."""
+    text = (ROOT / "examples/swarm/profile.yml").read_text()
+    secrets = yaml.safe_load(host.secrets_file.read_text())
+    names = {"site_repository": swarm.REPOSITORY, "site_host_name": "swarm.example.test", **secrets}
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(text)  # noqa: S701 - YAML
+    return yaml.safe_load(template.render(names))["application"]
+
+
+@contextmanager
+def arena(size: float = 0) -> Iterator[Arena]:
+    """Start a host with `size` bytes of rows beside the sample's own, and remove it at the end."""
+    host = Host(NAME)
+    engine.ensure()
+    try:
+        up(host, "1.0.0", empty=False)
+        made = Arena(host)
+        made.install_engine()
+        if size:
+            made.fill(size)
+        yield made
+    finally:
+        hosts.remove(host)
