@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ NOT_STARTED = 126
 STARTING_AGAIN = (0.5, 2.0)
 ONEOFF = "slipway.oneoff"
 STOP_AFTER = 30
+_TEMPORARY = re.compile(r"[0-9a-f]{12}_")
+_TEMPORARY_LENGTH = 13
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,21 @@ class Docker:
             ["docker", "stop", "--time", str(STOP_AFTER), *containers], timeout=STOP_AFTER + 60, check=False
         )
         self._runner.run(["docker", "rm", "--force", "--volumes", *containers], timeout=60, check=False)
+
+    def settle(self, project: str) -> None:
+        """End what a killed Compose was about to replace.
+
+        It makes a new container under a temporary name, removes the old one, and renames the new one. What is half made
+        gets its name where the old one is gone, so that an anonymous volume goes on with it; else it goes itself.
+        """
+        for item in self.half_made(project):
+            name = item.name[_TEMPORARY_LENGTH:]
+            if self._runner.run(["docker", "rename", item.id, name], check=False).returncode != 0:
+                self._runner.run(["docker", "rm", "--force", item.id])
+
+    def half_made(self, project: str) -> list[Container]:
+        """The containers that bear a temporary name of Compose's and do not run."""
+        return [item for item in self.containers(project) if _TEMPORARY.match(item.name) and not item.running]
 
     def start(self, containers: Sequence[str]) -> None:
         """Start stopped containers as they are."""

@@ -61,7 +61,7 @@ def start_containers(site: Site, release: Release, replaced: Release | None) -> 
         return _stale(site, compose.config, replaced.commit, release.commit) if replaced else []
 
     def started() -> bool:
-        if site.runs(release):
+        if site.runs(release) or site.docker.half_made(site.profile.name):
             return False
         compose = site.compose_of(release)
         if stale(compose):
@@ -72,6 +72,7 @@ def start_containers(site: Site, release: Release, replaced: Release | None) -> 
     def start() -> None:
         compose = site.compose_of(release)
         try:
+            site.docker.settle(site.profile.name)
             compose.up()
             old = stale(compose)
             if old:

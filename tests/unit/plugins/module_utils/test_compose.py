@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -8,6 +9,8 @@ from ansible_collections.slipway.release.plugins.module_utils._compose import Do
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._process import Runner as Process
+
+from tests.unit.plugins.module_utils.host import container
 
 NEVER_BEGAN = "OCI runtime exec failed: exec failed: unable to start container process: read init-p: connection reset"
 
@@ -55,3 +58,48 @@ def test_a_command_that_began_is_never_repeated(code: int, output: str) -> None:
     with pytest.raises(CommandError):
         docker(runner).execute("c1", "psql")
     assert runner.calls == 1
+
+
+class Engine:
+    """An engine with containers by name, and those that run."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+
+    def run(self, argv: list[str], *, check: bool = True) -> Completed:
+        if argv[1] == "ps":
+            return Completed(0, "\n".join(self.names), "")
+        if argv[1] == "inspect":
+            items = [container("web", state="running" if "_" not in name else "created") for name in self.names]
+            named = [{**item, "Id": name, "Name": f"/{name}"} for item, name in zip(items, self.names, strict=True)]
+            return Completed(0, json.dumps(named), "")
+        if argv[1] == "rename":
+            if argv[3] in self.names:
+                assert not check
+                return Completed(1, "", "is already in use")
+            self.names[self.names.index(argv[2])] = argv[3]
+        if argv[1] == "rm":
+            assert "--volumes" not in argv
+            self.names.remove(argv[-1])
+        return Completed(0, "", "")
+
+
+@pytest.mark.promise("R6")
+def test_what_compose_had_half_made_gets_its_name_where_that_is_free_and_goes_where_it_is_not() -> None:
+    engine = Engine("swarm-web-1", "0123456789ab_swarm-web-1", "ba9876543210_swarm-web-2", "swarm-redis-1")
+    there = Docker(cast("Process", engine))
+    there.settle("swarm")
+    assert sorted(engine.names) == ["swarm-redis-1", "swarm-web-1", "swarm-web-2"]
+
+
+@pytest.mark.parametrize(
+    "stamp, seconds",
+    [
+        ("2026-11-23T12:44:54.114853953Z", 1795437894.114853953),
+        ("2026-11-23T12:44:54Z", 1795437894.0),
+        ("0001-01-01T00:00:00Z", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_docker_s_times_are_read(stamp: str | None, seconds: float) -> None:
+    assert _compose._seconds(stamp) == pytest.approx(seconds)

@@ -178,6 +178,7 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
             backups=backups,
             database=world,
             runner=HostRunner(),
+            docker=SimpleNamespace(half_made=lambda _project: [], settle=lambda _project: None),
             code_services=["web", "worker"],
             compose_of=lambda _release: compose,
             containers=lambda: [SimpleNamespace(service=name) for name in world.running],

@@ -25,6 +25,7 @@ class World:
         self.file.write_text("new")
         self.started = {"web": 200.0, "proxy": 100.0}
         self.done: list[str] = []
+        self.half_made: list[str] = []
         self.config = {
             "services": {
                 "web": {"volumes": [{"type": "volume", "source": "storage"}]},
@@ -42,9 +43,15 @@ class World:
                     if service in {None, name}
                 ],
                 runs=lambda _release: [],
+                profile=SimpleNamespace(name="swarm"),
+                docker=SimpleNamespace(half_made=lambda _project: self.half_made, settle=self.settle),
                 compose_of=lambda _release: self,
             ),
         )
+
+    def settle(self, project: str) -> None:
+        self.done.append(f"settle {project}")
+        self.half_made.clear()
 
     def replicas(self, _service: str) -> int:
         return 1
@@ -70,7 +77,7 @@ def test_a_container_that_was_started_before_its_file_changed_is_made_again_also
     step = start_containers(world.site, NEW, OLD)
     assert not step.done()
     step.apply()
-    assert world.done == ["up", "recreate proxy"]
+    assert world.done == ["settle swarm", "up", "recreate proxy"]
     assert step.done()
 
 
@@ -79,10 +86,20 @@ def test_one_that_was_started_afterwards_is_left_alone(world: World) -> None:
     step = start_containers(world.site, NEW, OLD)
     assert step.done()
     step.apply()
-    assert world.done == ["up"]
+    assert world.done == ["settle swarm", "up"]
 
 
 def test_a_file_that_is_gone_changed_when_its_directory_did(world: World) -> None:
     world.file.unlink()
     os.utime(world.file.parent, (150.0, 150.0))
     assert not start_containers(world.site, NEW, OLD).done()
+
+
+def test_what_a_killed_compose_had_half_made_is_settled_first(world: World) -> None:
+    world.changed_at(50.0)
+    world.half_made = ["0123456789ab_swarm-web-2"]
+    step = start_containers(world.site, NEW, OLD)
+    assert not step.done()
+    step.apply()
+    assert world.done[0] == "settle swarm"
+    assert step.done()
