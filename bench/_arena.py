@@ -19,6 +19,7 @@ from lab._common import ROOT, told
 from lab.host import Host
 
 NAME = os.environ.get("SLIPWAY_BENCH_SITE", "site9")
+SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1e9"))  # smaller ones are for trying a benchmark out
 LIBRARY = "/opt/bench"
 # Random hexadecimal digits: as hard to compress as real rows are at worst, and made by the server alone.
 FILL = """

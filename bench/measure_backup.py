@@ -7,13 +7,11 @@ is timed apart: the fingerprint of the database at its point in time, and the re
 from __future__ import annotations
 
 import json
-import os
 import sys
 
-from bench._arena import Arena, arena
+from bench._arena import SIZE, Arena, arena
 from bench._pairs import compare
 
-SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1e9"))
 BAR = 1.2
 OURS = """
 from slipway._plan_backup import take_backup
