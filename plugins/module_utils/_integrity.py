@@ -135,7 +135,8 @@ def judge_writes(
     :param before: the baseline, from which the rate up to `begun` follows.
     :param begun: when the migration began (seconds since the epoch), and the counters then.
     """
-    if certificate is None or "writes" not in before:
+    # where nobody rehearsed with this site's rows there is nothing to compare with
+    if certificate is None or not certificate.writes or "writes" not in before:
         return []
     start, counters = begun
     quiet = max(start - float(before["at"]), 1.0)
