@@ -46,6 +46,11 @@ class Run:
         return int(found[1]) if found else 0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those come last that leave the others no host to work on."""
+    items.sort(key=lambda item: item.get_closest_marker("wipes") is not None)
+
+
 @pytest.fixture(scope="session")
 def host() -> Host:
     return testinfra.get_host(f"docker://slipway-lab-{SITE}")

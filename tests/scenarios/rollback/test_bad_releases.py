@@ -179,6 +179,7 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
     assert sh(f"{redis} llen slipway:parked").strip() == "0"
 
 
+@pytest.mark.wipes
 @pytest.mark.promise("D1", "D2")
 def test_a_failed_first_install_is_stopped_and_kept_and_the_next_one_stands(play: Play, look: Look, sh: Sh) -> None:
     secrets = sh("grep -E '^[A-Z_]+=' /opt/swarm/.env | grep -v APP_VERSION").split()

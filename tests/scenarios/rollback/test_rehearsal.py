@@ -116,9 +116,9 @@ def test_what_destroys_data_is_found_before_the_site_s_own_data_is_touched(
         "INSERT INTO campaigns (name, status, priority, created_at, updated_at)"
         " SELECT format('Bulk %s', n), 'draft', 2, '2026-01-05', '2026-01-05' FROM generate_series(1, 4800) n"
     )
-    publish("1.1.3", *DESTROYS)
+    publish("1.1.5", *DESTROYS)
     before = look()
-    run = play("deploy.yml", "-e", "release_version=1.1.3")
+    run = play("deploy.yml", "-e", "release_version=1.1.5")
     assert run.returncode != 0
     assert look() == before
     deciding = [item for item in run.record["hosts"][SITE]["verdict"]["criteria"] if item["verdict"] == "rollback"]
