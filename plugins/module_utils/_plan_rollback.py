@@ -74,13 +74,13 @@ def migrations_to_undo(applied: list[str], before: list[str]) -> list[str]:
 def rollback_commands(release: Release, applied: list[str], undo: list[str]) -> list[list[str]]:
     """The Rails commands that undo exactly `undo` (newest first).
 
-    `db:rollback STEP=n` walks the release's own migration files down from the newest applied one; where that walk would
-    meet other migrations than those meant, each is taken down by its version.
+    `db:rollback STEP=n` walks the release's own migration files down from the newest applied one, and refuses where
+    that one has no file; where the walk is not exactly what is meant, each is taken down by its version.
     """
     walk = [
         version for version in sorted(release.migrations, key=int, reverse=True) if int(version) <= int(applied[-1])
     ]
-    if walk[: len(undo)] == undo:
+    if undo[0] == applied[-1] and walk[: len(undo)] == undo:
         return [["bin/rails", "db:rollback", f"STEP={len(undo)}"]]
     return [["bin/rails", "db:migrate:down", f"VERSION={version}"] for version in undo]
 
