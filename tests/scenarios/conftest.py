@@ -81,14 +81,14 @@ def query(sh: Callable[[str], str]) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def publish(sh: Callable[[str], str]) -> Callable[..., None]:
-    """Push a release of the sample that differs from 1.1.0 by the migrations given and by what a script does."""
+    """Push a release of the sample that differs from 1.1.0 by the migrations given."""
 
-    def tag(version: str, *migrations: str, script: str = "") -> None:
+    def tag(version: str, *migrations: str) -> None:
         files = "\n".join(
             f"cat >db/migrate/202607010801{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)
         )
-        content = PUBLISH.format(version=version, files=f"{files}\n{script}")
+        content = PUBLISH.format(version=version, files=files)
         sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{content}\nSCRIPT")
 
     return tag

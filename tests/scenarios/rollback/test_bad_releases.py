@@ -18,16 +18,6 @@ Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
 
-FORGETS = """
-class ForgetResults < ActiveRecord::Migration[7.2]
-  def up = remove_column(:tasks, :result)
-
-  def down = raise(ActiveRecord::IrreversibleMigration)
-end
-"""
-# every campaign that is created makes the application fail
-BREAKS = "sed -i '/@campaign = Campaign.new(campaign_params)/a raise(\"oops\")' app/controllers/campaigns_controller.rb"
-
 
 def test_the_witness_sees_a_changed_row_a_changed_file_and_a_changed_schema(look: Look, sh: Sh, query: Sh) -> None:
     before = look()
@@ -94,14 +84,13 @@ def test_a_bad_release_is_taken_back(
 
 @pytest.mark.promise("M4", "R4", "R6")
 def test_when_down_is_impossible_the_backup_comes_back_and_what_was_written_since_is_kept(
-    play: Play, look: Look, query: Sh, sh: Sh, publish: Callable[..., None]
+    play: Play, look: Look, query: Sh, sh: Sh
 ) -> None:
-    publish("1.1.1", FORGETS, script=BREAKS)
     before = look()
-    run = play("deploy.yml", "-e", "release_version=1.1.1", "-e", json.dumps({"rehearse_expected": ["tasks.result"]}))
+    run = play("deploy.yml", "-e", "release_version=1.8.0", "-e", json.dumps({"rehearse_expected": ["tasks.result"]}))
     after = look()
     assert run.returncode != 0
-    assert "1.1.1 was taken back, 1.1.0 runs" in run.output
+    assert "1.8.0 was taken back, 1.1.0 runs" in run.output
     assert "R2 Critical functionality broken" in run.output
     assert (after.release, after.schema, after.rows, after.files) == ("1.1.0", before.schema, before.rows, before.files)
     kept = query("SELECT datname FROM pg_database WHERE datname LIKE '%_kept_%'")

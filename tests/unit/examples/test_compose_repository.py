@@ -11,8 +11,8 @@ import pytest
 
 from examples.swarm import compose_repository
 
-VERSIONS = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"]
-BAD = ["1.2.0", "1.3.0", "1.4.0"]
+BAD = ["1.2.0", "1.3.0", "1.4.0", "1.5.0", "1.6.0", "1.7.0", "1.8.0"]
+VERSIONS = ["1.0.0", "1.1.0", *BAD]
 
 
 def git(repository: Path, *arguments: str) -> str:
@@ -60,12 +60,12 @@ def test_a_release_differs_from_its_parent_by_its_overlay(repository: Path, vers
         assert git(repository, "show", f"{version}:{name}") == (overlay / name).read_text().strip()
 
 
-@pytest.mark.parametrize("version, count", [("1.1.0", 2), ("1.2.0", 1), ("1.3.0", 2), ("1.4.0", 1)])
-def test_each_release_only_adds_migrations_newer_than_all_before(repository: Path, version: str, count: int) -> None:
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_each_release_only_adds_migrations_newer_than_all_before(repository: Path, version: str) -> None:
     before = migrations(repository, f"{version}^")
     after = migrations(repository, version)
     assert after[: len(before)] == before
-    assert len(after) == len(before) + count
+    assert len(after) == len(before) + (2 if version in {"1.1.0", "1.3.0"} else 1)
     assert changed(repository, f"{version}^", version, "--diff-filter=MD").isdisjoint(before)
 
 
