@@ -45,35 +45,6 @@ end
 """
 
 
-DESTROYS = (
-    """
-class ForgetACampaign < ActiveRecord::Migration[7.2]
-  def change = execute("DELETE FROM campaigns WHERE id = (SELECT max(id) FROM campaigns)")
-end
-""",
-    """
-class ShortenStates < ActiveRecord::Migration[7.2]
-  def change = execute("UPDATE agents SET status = left(status, 3)")
-end
-""",
-    """
-class LoseCampaigns < ActiveRecord::Migration[7.2]
-  def up
-    remove_foreign_key :tasks, :campaigns
-    execute("UPDATE tasks SET campaign_id = 999999 WHERE id = 17")
-  end
-end
-""",
-    """
-class ForgetResults < ActiveRecord::Migration[7.2]
-  def up = remove_column(:tasks, :result)
-
-  def down = raise(ActiveRecord::IrreversibleMigration)
-end
-""",
-)
-
-
 @pytest.fixture
 def certificate(sh: Sh) -> Callable[[str], dict[str, Any]]:
     def read(version: str) -> dict[str, Any]:
@@ -109,27 +80,28 @@ def test_migrations_that_fail_on_the_copy_never_touch_the_site_s_own_data(play: 
 
 
 @pytest.mark.promise("R4")
+@pytest.mark.parametrize(
+    "version, lost",
+    [
+        ("1.5.0", "1 of 5000 rows of public.campaigns are gone"),
+        ("1.6.0", "values of public.campaigns.name were changed"),
+        ("1.7.0", "values of public.tasks.agent_id were changed"),
+    ],
+)
 def test_what_destroys_data_is_found_before_the_site_s_own_data_is_touched(
-    play: Play, look: Look, query: Sh, publish: Callable[..., None]
+    play: Play, look: Look, query: Sh, version: str, lost: str
 ) -> None:
     query(
         "INSERT INTO campaigns (name, status, priority, created_at, updated_at)"
         " SELECT format('Bulk %s', n), 'draft', 2, '2026-01-05', '2026-01-05' FROM generate_series(1, 4800) n"
     )
-    publish("1.1.5", *DESTROYS)
     before = look()
-    run = play("deploy.yml", "-e", "release_version=1.1.5")
+    run = play("deploy.yml", "-e", f"release_version={version}")
     assert run.returncode != 0
     assert look() == before
     deciding = [item for item in run.record["hosts"][SITE]["verdict"]["criteria"] if item["verdict"] == "rollback"]
     assert [item["id"] for item in deciding] == ["R4"]
-    for line in (
-        "1 of 5000 rows of public.campaigns are gone",
-        "values of public.agents.status were changed",
-        "values of public.tasks.campaign_id were changed",
-        "column public.tasks.result is gone with its values",
-    ):
-        assert line in deciding[0]["reason"]
+    assert lost in deciding[0]["reason"]
     query("DELETE FROM campaigns WHERE name LIKE 'Bulk %'")
 
 
