@@ -30,9 +30,11 @@ PAIRS = "CREATE TABLE pair_a (id bigint PRIMARY KEY); CREATE TABLE pair_b (id bi
 PAIR = "BEGIN; INSERT INTO pair_a VALUES ($n); INSERT INTO pair_b VALUES ($n); COMMIT;"
 COUNT_PAIRS = "SELECT (SELECT count(*) FROM pair_a), (SELECT count(*) FROM pair_b), (SELECT max(id) FROM pair_a)"
 FIRST_PAIR = "SELECT min(id) FROM pair_a"
-WRITER = f"""
+WRITER = rf"""
 {PSQL} swarm_production <<<'{PAIRS}'
-(for n in $(seq 20000); do echo "{PAIR}"; done | {PSQL} swarm_production) >/dev/null 2>&1 </dev/null &
+# until it is ended, or for two minutes
+(n=0; while [ $SECONDS -lt 120 ]; do n=$((n + 1)); echo "{PAIR}"; sleep 0.001; done | {PSQL} swarm_production) \
+  >/dev/null 2>&1 </dev/null &
 """
 END_WRITER = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pair_' AND pid <> pg_backend_pid()
