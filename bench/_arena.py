@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +23,7 @@ from lab.host import Host
 NAME = os.environ.get("SLIPWAY_BENCH_SITE", "site9")
 SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1e9"))  # smaller ones are for trying a benchmark out
 LIBRARY = "/opt/bench"
+LONGEST = 600  # seconds that a playbook may take
 # Random hexadecimal digits: as hard to compress as real rows are at worst, and made by the server alone.
 FILL = """
 CREATE TABLE filler (id bigint PRIMARY KEY, campaign_id bigint, content text);
@@ -67,6 +70,27 @@ class Arena:
         """Add about `size` bytes of rows."""
         with told(f"{size / 1e9:.1f} GB of rows written"):
             self.query(FILL.format(rows=int(size / ROW)))
+
+    def play(self, playbook: str) -> float:
+        """Run a playbook as an operator does; returns its seconds."""
+        inventory = ROOT / "build" / "bench" / "inventory"
+        (inventory / "group_vars").mkdir(parents=True, exist_ok=True)
+        sites = (ROOT / "inventory/lab/hosts.yml").read_text().replace("site1", self.host.name)
+        (inventory / "hosts.yml").write_text(sites.replace("10.89.0.11", self.host.address))
+        link = inventory / "group_vars" / "sites"
+        link.unlink(missing_ok=True)
+        link.symlink_to(ROOT / "inventory/lab/group_vars/sites")
+        given = json.dumps({"lab_directory": str(ROOT / "build/lab"), "rehearse_policy": "waived"})
+        begun = time.monotonic()
+        subprocess.run(
+            ["ansible-playbook", playbook, "-i", str(inventory), "-e", given],
+            cwd=ROOT,
+            env={**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"},
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=LONGEST,
+        )
+        return time.monotonic() - begun
 
     def install_engine(self) -> None:
         """Copy the engine and the sample's profile to the host."""

@@ -59,6 +59,7 @@ def main() -> int:
         fingerprint = sorted(item["fingerprint"] for item in parts)[len(parts) // 2]
         told = f"fingerprint {fingerprint:.1f} s, restore and compare {verified['seconds']:.1f} s"
         print(f"backup: verification apart: {told}")
+        print(f"backup: all of playbooks/backup.yml, with its verification: {made.play('playbooks/backup.yml'):.1f} s")
         return compare("backup", ours, lambda: peer(made), BAR)
 
 

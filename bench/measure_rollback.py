@@ -1,98 +1,149 @@
-"""Seconds from the verdict to the release before answering, by taking the migrations down, beside a script by hand.
+"""Seconds from the verdict to the release before answering, on each road back, beside a script by hand.
 
-Both stop the new code, save the database, take two migrations down by the new image, put the old source and env file
-back, start the old containers and wait until a page answers. Ours is the engine's plan, with its journal and checks.
+Both stop the new code, save the database, bring the database back (by the new image's two migrations, or by loading the
+backup beside it and swapping the two), put the old source and env file back and start the old containers. Ours is the
+engine's plan, with its journal and checks. A visitor who is logged in asks for a page all the time: what counts is the
+first good answer after the last bad one. `rollback.yml` adds its gates before, and the smoke test afterwards.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 
 from bench._arena import Arena, arena
 from bench._pairs import compare
-from lab._common import ROOT
 
 BAR = 1.3
-ANSWERS = """
-until [ "$(curl -so /dev/null -w '%{http_code}' -H 'Host: swarm.example.test' http://127.0.0.1/up)" = 200 ]; do
-  sleep 0.05
-done
+# Says how long `work` takes until the release that comes back answers; SystemExit when it never does.
+WATCH = """
+import subprocess, threading
+from slipway._http import Client, HttpError
+from slipway._session import Session
+
+def answers_after(work):
+    visitor = Session(Client(site.profile.base_url, site.profile.host_header), site.profile).visitor()
+    ended, seen, begun = threading.Event(), [], time.monotonic()
+
+    def watch():
+        while time.monotonic() < begun + 240:
+            try:
+                good = visitor.get("/campaigns", 2).status == 200
+            except HttpError:
+                good = False
+            seen.append((time.monotonic() - begun, good))
+            if good and ended.is_set():
+                return
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        watcher.join()
+    bad = [at for at, good in seen if not good]
+    if not bad or not seen[-1][1]:
+        sys.exit("nothing was stopped" if not bad else "no release answers")
+    print(next(at for at, good in seen if good and at > bad[-1]))
 """
+OURS = (
+    WATCH
+    + """
+from slipway._engine import carry_out
+from slipway._plan_rollback import rollback
+
+def work():
+    with site.ledger.locked():
+        carry_out(site, rollback(site, "bench-rollback", 600))
+
+answers_after(work)
+"""
+)
+PEER = (
+    WATCH
+    + """
+script = {script!r}
+command = ["bash", "-euo", "pipefail", "-c", script]
+answers_after(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+"""
+)
+BEGIN = """
+cd /opt/swarm
+git() { command git -c safe.directory='*' -c advice.detachedHead=false "$@"; }
+container=$(docker ps -qf label=com.docker.compose.service=postgres)
+sql() { docker exec "$container" psql -v ON_ERROR_STOP=1 -U swarm_owner postgres -c "$1"; }
+docker compose stop web worker
+docker exec "$container" pg_dump -U swarm_owner -Fd -j2 --compress=zstd:1 -f /tmp/peer swarm_production
+docker cp "$container":/tmp/peer /root/peer
+sha256sum /root/peer/*
+"""
+DOWN = """
+docker compose run --rm -T web bin/rails db:rollback STEP=2
+"""
+RESTORE = """
+backup=$(ls -d /var/lib/slipway/swarm/backups/*-deploy*)
+sha256sum "$backup"/database/*
+docker cp "$backup/database" "$container":/tmp/restored
+sql 'CREATE DATABASE restored TEMPLATE template0'
+docker exec "$container" pg_restore -U swarm_owner -j2 --exit-on-error -d restored /tmp/restored
+sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'swarm_production'"
+sql 'ALTER DATABASE swarm_production RENAME TO swarm_production_kept_peer'
+sql 'ALTER DATABASE restored RENAME TO swarm_production'
+"""
+END = """
+git checkout --quiet 1.0.0
+sed -i 's/^APP_VERSION=.*/APP_VERSION=1.0.0/' .env
+docker compose up -d
+"""
+# Back to where both begin: 1.1.0 stands, and nothing is left of the rollback before.
 FORWARD = """
 cd /opt/swarm
 git() { command git -c safe.directory='*' -c advice.detachedHead=false "$@"; }
+container=$(docker ps -qf label=com.docker.compose.service=postgres)
+sql() { docker exec "$container" psql -qXAt -U swarm_owner postgres -c "$1"; }
 git checkout --quiet 1.1.0
 sed -i 's/^APP_VERSION=.*/APP_VERSION=1.1.0/' .env
 docker compose run --rm -T web bin/rails db:migrate >/dev/null 2>&1
 docker compose up -d --wait >/dev/null 2>&1
+for kept in $(sql "SELECT datname FROM pg_database WHERE datname LIKE '%\\_kept\\_%'"); do
+  sql "DROP DATABASE $kept"
+done
+docker exec "$container" rm -rf /tmp/peer /tmp/restored
+rm -rf /root/peer /var/lib/slipway/swarm/backups/bench-rollback
+cp -a /root/ledger.json /var/lib/slipway/swarm/ledger.json
 """
-OURS = """
-import subprocess
-from slipway._engine import carry_out
-from slipway._plan_rollback import rollback
-begun = time.monotonic()
-with site.ledger.locked():
-    carry_out(site, rollback(site, "bench-rollback", 600))
-subprocess.run(["bash", "-c", ANSWERS], check=True)
-print(time.monotonic() - begun)
-""".replace("ANSWERS", repr(ANSWERS))
-PEER = f"""
-cd /opt/swarm
-git() {{ command git -c safe.directory='*' -c advice.detachedHead=false "$@"; }}
-begun=$(date +%s.%N)
-docker compose stop web worker >/dev/null 2>&1
-container=$(docker ps -qf label=com.docker.compose.service=postgres)
-docker exec "$container" pg_dump -U swarm_owner -Fd -j2 --compress=zstd:1 -f /tmp/peer swarm_production
-docker compose run --rm -T web bin/rails db:rollback STEP=2 >/dev/null 2>&1
-git checkout --quiet 1.0.0
-sed -i 's/^APP_VERSION=.*/APP_VERSION=1.0.0/' .env
-docker compose up -d --wait >/dev/null 2>&1
-{ANSWERS}
-ended=$(date +%s.%N)
-docker exec "$container" rm -rf /tmp/peer
-echo "$begun $ended"
+# What the rehearsal finds where taking the migrations down is no way back.
+NO_WAY_DOWN = """
+from slipway._certificate import Certificate
+release, before = site.ledger.known_release("1.1.0"), site.ledger.before("1.1.0")
+applied = [version for version in site.database.migrations() if version not in before.migrations]
+site.ledger.save_certificate(
+    Certificate("1.1.0", release.commit, before.backup, site.ledger.now(), applied, down_wrong=["not measured"])
+)
 """
 
 
-def deploy(made: Arena) -> None:
-    """Bring 1.1.0 in, as an operator does, and keep the ledger as it is then."""
-    inventory = ROOT / "build" / "bench" / "inventory"
-    (inventory / "group_vars").mkdir(parents=True, exist_ok=True)
-    sites = (ROOT / "inventory/lab/hosts.yml").read_text().replace("site1", made.host.name)
-    (inventory / "hosts.yml").write_text(sites.replace("10.89.0.11", made.host.address))
-    link = inventory / "group_vars" / "sites"
-    link.unlink(missing_ok=True)
-    link.symlink_to(ROOT / "inventory/lab/group_vars/sites")
-    given = json.dumps({"lab_directory": str(ROOT / "build/lab"), "rehearse_policy": "waived"})
-    subprocess.run(
-        ["ansible-playbook", "deploy.yml", "-i", str(inventory), "-e", given],
-        cwd=ROOT,
-        env={**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    made.sh("cp -a /var/lib/slipway/swarm/ledger.json /root/ledger.json")
+def road(made: Arena, name: str, script: str) -> int:
+    """Measure one road; returns the exit code."""
+
+    def measured(body: str) -> float:
+        took = float(made.engine(body).split()[-1])
+        made.sh(FORWARD)
+        return took
+
+    by_hand = PEER.format(script=BEGIN + script + END)
+    return compare(f"rollback by {name}", lambda: measured(OURS), lambda: measured(by_hand), BAR)
 
 
 def main() -> int:
     """Run the benchmark."""
     with arena() as made:
-        deploy(made)
-
-        def ours() -> float:
-            took = float(made.engine(OURS))
-            made.sh(f"cp -a /root/ledger.json /var/lib/slipway/swarm/ledger.json; {FORWARD}")
-            return took
-
-        def peer() -> float:
-            begun, ended = map(float, made.sh(PEER).split())
-            made.sh(FORWARD)
-            return ended - begun
-
-        return compare("rollback", ours, peer, BAR)
+        made.play("deploy.yml")
+        made.sh("cp -a /var/lib/slipway/swarm/ledger.json /root/ledger.json")
+        down = road(made, "down", DOWN)
+        made.engine(NO_WAY_DOWN)
+        return max(down, road(made, "restore", RESTORE))
 
 
 if __name__ == "__main__":
