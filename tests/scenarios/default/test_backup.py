@@ -32,12 +32,14 @@ COUNT_PAIRS = "SELECT (SELECT count(*) FROM pair_a), (SELECT count(*) FROM pair_
 FIRST_PAIR = "SELECT min(id) FROM pair_a"
 WRITER = rf"""
 {PSQL} swarm_production <<<'{PAIRS}'
-# until it is ended, or for two minutes
-(n=0; while [ $SECONDS -lt 120 ]; do n=$((n + 1)); echo "{PAIR}"; sleep 0.001; done | {PSQL} swarm_production) \
+# as long as its file is there, and at most for two minutes
+touch /root/writing
+(n=0; while [ -e /root/writing ] && [ $SECONDS -lt 120 ]; do n=$((n + 1)); echo "{PAIR}"; sleep 0.001; done | {PSQL} swarm_production) \
   >/dev/null 2>&1 </dev/null &
 """
 END_WRITER = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pair_' AND pid <> pg_backend_pid()
+rm /root/writing
+while pgrep -f 'psql -XAtq --username swarm_owner swarm_production' >/dev/null; do sleep 0.2; done
 """
 INTO_LOOK = f"""
 tar -C {{place}}/database -cf - . |
@@ -61,7 +63,7 @@ def taken(play: Play, sh: Sh, query: Sh, tmp_path_factory: pytest.TempPathFactor
         json.dumps({"backup_fetch_to": str(fetched), "backup_recipients": [recipient], "backup_keep": 1}),
     )
     rows = int(query("SELECT count(*) FROM pair_a"))
-    query(END_WRITER)
+    sh(END_WRITER)
     assert run.returncode == 0, run.output
     identity = sh(f"ls {BACKUPS} | grep backup | tail -1").strip()
     manifest = json.loads(sh(f"cat {BACKUPS}/{identity}/manifest.json"))
