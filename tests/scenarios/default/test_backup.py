@@ -34,8 +34,11 @@ WRITER = rf"""
 {PSQL} swarm_production <<<'{PAIRS}'
 # as long as its file is there, and at most for two minutes
 touch /root/writing
-(n=0; while [ -e /root/writing ] && [ $SECONDS -lt 120 ]; do n=$((n + 1)); echo "{PAIR}"; sleep 0.001; done | {PSQL} swarm_production) \
-  >/dev/null 2>&1 </dev/null &
+(
+  n=0
+  while [ -e /root/writing ] && [ $SECONDS -lt 120 ]; do n=$((n + 1)); echo "{PAIR}"; sleep 0.001; done |
+    {PSQL} swarm_production
+) >/dev/null 2>&1 </dev/null &
 """
 END_WRITER = """
 rm /root/writing
