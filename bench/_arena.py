@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ NAME = os.environ.get("SLIPWAY_BENCH_SITE", "site9")
 SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1e9"))  # smaller ones are for trying a benchmark out
 LIBRARY = "/opt/bench"
 LONGEST = 600  # seconds that a playbook may take
+PATIENCE = 2400  # seconds that a benchmark may take
 # Random hexadecimal digits: as hard to compress as real rows are at worst, and made by the server alone.
 FILL = """
 CREATE TABLE filler (id bigint PRIMARY KEY, campaign_id bigint, content text);
@@ -115,7 +118,10 @@ def profile(host: Host) -> object:
 
 @contextmanager
 def arena(size: float = 0) -> Iterator[Arena]:
-    """Start a host with `size` bytes of rows beside the sample's own, and remove it at the end."""
+    """Start a host with `size` bytes of rows beside the sample's own; remove it at the end, also when told to stop."""
+    for stop in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(stop, lambda number, _: sys.exit(128 + number))
+    signal.alarm(PATIENCE)
     host = Host(NAME)
     engine.ensure()
     try:
