@@ -103,7 +103,8 @@ class Docker:
         Docker sometimes fails to start one (exit code 126, "OCI runtime exec failed"). The command has not begun then,
         so that it can be tried again whatever it does.
         """
-        argv = ["docker", "exec", "--interactive", container, *command]
+        # an input that is empty from the beginning may never be seen to end, and a command that reads it would wait
+        argv = ["docker", "exec", *(["--interactive"] if text else []), container, *command]
         for pause in STARTING_AGAIN:
             try:
                 return self._runner.run(argv, text=text, timeout=timeout)

@@ -146,9 +146,8 @@ class Scratch:
     def load(self, directory: Path, manifest: Mapping[str, Any]) -> None:
         """Restore a dump as the application's database, made like the one that it was taken of."""
         name, facts = self._site.profile.database.name, DatabaseFacts.parse(manifest["database"])
-        missing = self.database.missing_roles(facts.roles)
-        roles = "".join(f"CREATE ROLE {quoted(role)} LOGIN;" for role in missing)
-        self.database.query(roles, database="postgres")
+        for role in self.database.missing_roles(facts.roles):
+            self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
         self.database.query(facts.create(name), database="postgres")
         self.database.load(directory, name)
         self._dress = facts.dress(name)

@@ -41,8 +41,13 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_command_that_never_began_is_started_again() -> None:
     runner = Runner(failures=2)
-    assert docker(runner).execute("c1", "psql").stdout == "docker exec --interactive c1 psql"
+    assert docker(runner).execute("c1", "psql", text="SELECT 1").stdout == "docker exec --interactive c1 psql"
     assert runner.calls == 3
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_a_command_without_input_has_none_to_wait_for(text: str | None) -> None:
+    assert docker(Runner(failures=0)).execute("c1", "psql", text=text).stdout == "docker exec c1 psql"
 
 
 def test_that_ends_some_time() -> None:
