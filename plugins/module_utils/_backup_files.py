@@ -20,12 +20,21 @@ if TYPE_CHECKING:
 
 REDIS_TIMEOUT = 600
 _CHANGED = 1  # GNU tar: a file changed or went away while it was read
-# User and password come on the input, for everybody may read a command line.
-_SAVE_REDIS = (
-    "IFS= read -r user; IFS= read -r password; "
-    'if [ -n "$password" ]; then export REDISCLI_AUTH="$password"; fi; '
-    'exec redis-cli ${user:+--user "$user"} --rdb -'
-)
+# User and password come on the input, for everybody may read a command line. Redis writes its own file first and that is
+# copied: it waits 5 s before it answers `redis-cli --rdb`, which is asked where the former is not allowed.
+_SAVE_REDIS = """
+IFS= read -r user; IFS= read -r password
+if [ -n "$password" ]; then export REDISCLI_AUTH="$password"; fi
+cli() { redis-cli ${user:+--user "$user"} "$@"; }
+persistence() { cli INFO persistence | tr -d '\\r' | sed -n "s/^$1://p"; }
+saved() { while [ "$(persistence rdb_bgsave_in_progress)" = 1 ]; do sleep 0.05; done; }
+saved
+if cli BGSAVE | grep -q started && saved && [ "$(persistence rdb_last_bgsave_status)" = ok ]; then
+  file="$(cli CONFIG GET dir | tail -n 1)/$(cli CONFIG GET dbfilename | tail -n 1)"
+  if [ -f "$file" ]; then exec cat "$file"; fi
+fi
+exec redis-cli ${user:+--user "$user"} --rdb -
+"""
 
 
 def archive_name(kind: str, name: str) -> str:
@@ -120,7 +129,7 @@ def save_redis(site: Site, backup: Path) -> tuple[dict[str, StoredFile], str | N
                 with suppress(BrokenPipeError), piped(process.stdin) as stream:
                     stream.write(f"{user}\n{password}\n".encode())
                 file = store(piped(process.stdout), target)
-                finish(process, errors, ["redis-cli", "--rdb"])
+                finish(process, errors, ["redis-cli"])
             finally:
                 watch.cancel()
     except SlipwayError as error:

@@ -32,17 +32,19 @@ COUNT_PAIRS = "SELECT (SELECT count(*) FROM pair_a), (SELECT count(*) FROM pair_
 FIRST_PAIR = "SELECT min(id) FROM pair_a"
 WRITER = rf"""
 {PSQL} swarm_production <<<'{PAIRS}'
-# as long as its file is there, and at most for two minutes
-touch /root/writing
+# until /root/writing goes, and at most for two minutes; /root/written says that it has ended
+rm -f /root/written; touch /root/writing
 (
   n=0
   while [ -e /root/writing ] && [ $SECONDS -lt 120 ]; do n=$((n + 1)); echo "{PAIR}"; sleep 0.001; done |
     {PSQL} swarm_production
+  touch /root/written
 ) >/dev/null 2>&1 </dev/null &
 """
 END_WRITER = """
 rm /root/writing
-while pgrep -f 'psql -XAtq --username swarm_owner swarm_production' >/dev/null; do sleep 0.2; done
+until [ -e /root/written ]; do sleep 0.2; done
+rm /root/written
 """
 INTO_LOOK = f"""
 tar -C {{place}}/database -cf - . |
