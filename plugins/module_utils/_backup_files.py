@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 REDIS_TIMEOUT = 600
 _CHANGED = 1  # GNU tar: a file changed or went away while it was read
-# User and password come on the input, for everybody may read a command line. Redis writes its own file first and that is
-# copied: it waits 5 s before it answers `redis-cli --rdb`, which is asked where the former is not allowed.
+# User and password come on the input, for everybody may read a command line. Redis writes its own file, which is copied;
+# it is asked by `redis-cli --rdb`, before whose answer it waits 5 s, only where the former is not allowed.
 _SAVE_REDIS = """
 IFS= read -r user; IFS= read -r password
 if [ -n "$password" ]; then export REDISCLI_AUTH="$password"; fi
