@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._errors import CommandError
+from ._errors import CommandError, SlipwayError
 from ._observation import Observation
 from ._stored import sha256_of
 from ._trace import since, writes
 
 if TYPE_CHECKING:
     from ._certificate import Certificate
+    from ._profile import Invariant
     from ._site import Site
 
 PROBE = "data"
@@ -33,8 +34,10 @@ _CHECK_TIMEOUT = 600
 def baseline(site: Site) -> dict[str, Any]:
     """How the data was before a release touched it, ready for JSON: what was broken then is not the release's doing."""
     query = site.database.query
+    # an empty database, before a first install, has not the tables that an invariant is about
+    invariants = site.profile.invariants if site.database.tables() else ()
     return {
-        "broken": {item.name: _broken(site, item.sql) for item in site.profile.invariants},
+        "broken": {item.name: _known(site, item) for item in invariants},
         "checksum_failures": int(query(_CHECKSUMS)[0][0]),
         "pages": site.database.check_pages(_CHECK_TIMEOUT),
         "uploads": _sample(site),
@@ -47,6 +50,15 @@ def _broken(site: Site, sql: str) -> int:
     """How many rows break an invariant; its statement can only read, and is ended after a while."""
     settings = "SET default_transaction_read_only = on; SET statement_timeout = '60s';"
     return int(site.database.query(f"{settings} SELECT count(*) FROM ({sql.rstrip().rstrip(';')}) AS broken")[0][0])  # noqa: S608 - the statement is the profile's own
+
+
+def _known(site: Site, item: Invariant) -> int:
+    """How many rows break an invariant before a release comes in; SlipwayError when it cannot be asked."""
+    try:
+        return _broken(site, item.sql)
+    except CommandError as error:
+        reason = next((line for line in error.output.splitlines() if "ERROR" in line), str(error))
+        raise SlipwayError(f"invariant '{item.name}' cannot be asked ({reason}): mend application.invariants") from error
 
 
 def _sample(site: Site) -> dict[str, str]:

@@ -202,7 +202,9 @@ class Prober:
     def _data(self, _request: Request) -> Findings:
         site = Site(self.profile, runner=self.runner)
         state = site.ledger.state()
-        version = state.candidate.version if state.candidate else state.current
+        # a deploy noted how the data was just before it, which also holds when its release was taken back
+        deploying = state.run.release if state.run is not None and state.run.verb == "deploy" else None
+        version = deploying or (state.candidate.version if state.candidate else state.current)
         return _only(integrity.look(site, site.ledger.baseline(version) if version else {}))
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _integrity as integrity
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
-from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
@@ -22,6 +22,10 @@ class Database:
         self.refusal: CommandError | None = None
         self.pages: str | None = None
         self.counters = {"public.tasks": [0, 0, 0]}
+        self.count = 9
+
+    def tables(self) -> int:
+        return self.count
 
     def check_pages(self, _timeout: float) -> str | None:
         return self.pages
@@ -61,6 +65,18 @@ def test_an_invariant_that_breaks_is_data_lost(site: Site, database: Database) -
     seen = integrity.look(site, before)
     assert [item.ok for item in seen] == [False, False, True]
     assert [item.detail for item in seen][:2] == ["3 rows break it", "1 pages failed their checksum"]
+
+
+def test_an_empty_database_breaks_no_invariant(site: Site, database: Database) -> None:
+    database.count, database.refusal = 0, CommandError(["psql"], 3, 'ERROR:  relation "orphans" does not exist')
+    assert integrity.baseline(site)["broken"] == {}
+
+
+def test_an_invariant_that_cannot_be_asked_is_named_before_anything_changes(site: Site, database: Database) -> None:
+    output = 'ERROR:  relation "orphans" does not exist\nLINE 1: SELECT\n   ^'
+    database.refusal = CommandError(["psql"], 3, output)
+    with pytest.raises(SlipwayError, match=r"invariant 'no orphan' cannot be asked \(ERROR: .*mend application.invar"):
+        integrity.baseline(site)
 
 
 def test_what_was_broken_before_is_not_the_release_s_doing(site: Site, database: Database) -> None:
