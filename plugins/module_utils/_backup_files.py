@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REDIS_TIMEOUT = 600
 _CHANGED = 1  # GNU tar: a file changed or went away while it was read
-# User and password come on the input, for everybody may read a command line. Redis writes its own file, which is copied;
+# User and password come on the input, for everybody may read a command line. Redis writes its own file, which is read;
 # it is asked by `redis-cli --rdb`, before whose answer it waits 5 s, only where the former is not allowed.
 _SAVE_REDIS = """
 IFS= read -r user; IFS= read -r password

@@ -58,7 +58,9 @@ def _known(site: Site, item: Invariant) -> int:
         return _broken(site, item.sql)
     except CommandError as error:
         reason = next((line for line in error.output.splitlines() if "ERROR" in line), str(error))
-        raise SlipwayError(f"invariant '{item.name}' cannot be asked ({reason}): mend application.invariants") from error
+        raise SlipwayError(
+            f"invariant '{item.name}' cannot be asked ({reason}): mend application.invariants"
+        ) from error
 
 
 def _sample(site: Site) -> dict[str, str]:
