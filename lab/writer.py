@@ -244,7 +244,7 @@ class Writer:
         with self._lock:
             self._count += 1
             count = self._count
-            old = count % 5 == 0 and self._mine and self._mine[0][0] < sent - 1
+            old = count % 5 == 0 and bool(self._mine) and self._mine[0][0] < sent - 1
             number, marker = self._mine.pop(0)[1:] if old else (None, f"{self.prefix}{count}")
         try:
             if number is None:

@@ -27,6 +27,7 @@ class Certificate:
     :param locks: for each table that was there before, the strongest lock that a statement took on it.
     :param rewritten: tables that PostgreSQL wrote anew.
     :param writes: rows inserted, updated and deleted by the migrations, by table.
+    :param rows: how many rows each of these tables had before.
     :param notes: what else an operator should know, each one line.
     :param seconds: how long each part took.
     """
@@ -45,6 +46,7 @@ class Certificate:
     locks: dict[str, str] = field(default_factory=dict)
     rewritten: list[str] = field(default_factory=list)
     writes: dict[str, list[int]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -123,6 +123,7 @@ class _Rehearsal:
             locks=seen.locks,
             rewritten=seen.rewritten,
             writes=seen.writes,
+            rows={name: table.rows for name, table in base.tables.items() if name in seen.writes},
             notes=[*notes, *seen.notes],
             seconds=self.seconds,
         )

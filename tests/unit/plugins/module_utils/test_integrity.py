@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,17 @@ def test_a_migration_that_does_far_more_than_in_the_rehearsal_is_told(
     certificate = writing(**{"public.tasks": predicted})
     seen = integrity.judge_writes(site, before, (time.time(), before["writes"]), certificate)
     assert [item.ok for item in seen] == [ok]
+
+
+@pytest.mark.parametrize("updated, ok", [(700, True), (900, False)])
+def test_rows_that_came_in_since_the_rehearsal_are_migrated_like_those_in_it(
+    site: Site, database: Database, updated: int, *, ok: bool
+) -> None:
+    before = {**integrity.baseline(site), "at": time.time() - 60}
+    begun = time.time(), {"public.tasks": [200, 0, 0]}
+    database.counters = {"public.tasks": [200, updated, 0]}
+    certificate = replace(writing(**{"public.tasks": [0, 400, 0]}), rows={"public.tasks": 400})
+    assert [item.ok for item in integrity.judge_writes(site, before, begun, certificate)] == [ok]
 
 
 def test_a_busy_table_may_be_written_to_at_its_usual_rate(site: Site, database: Database) -> None:
