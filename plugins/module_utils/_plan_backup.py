@@ -120,7 +120,7 @@ def _dump(site: Site, directory: Path, *, proven: bool) -> tuple[dict[str, Any],
     return content, files
 
 
-def _note(site: Site, identity: str, version: str) -> None:
+def _note(site: Site, identity: str) -> None:
     """Note what the candidate replaces, and the backup that was taken of it; the rehearsal proves its content."""
     manifest = manifest_of(site, identity)
     if manifest is not None:
@@ -167,6 +167,6 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
     steps = [
         start_database(site, version),
         Step("dump the database", lambda: noted() or dumped(), dump),
-        Step("check the backup and note the schema", noted, lambda: _note(site, identity, version)),
+        Step("check the backup and note the schema", noted, lambda: _note(site, identity)),
     ]
     return Plan("backup", version, "backup", steps)
