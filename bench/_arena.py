@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import jinja2
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 from lab import engine, swarm
 from lab import host as hosts
@@ -112,8 +113,16 @@ def profile(host: Host) -> object:
     text = (ROOT / "examples/swarm/profile.yml").read_text()
     secrets = yaml.safe_load(host.secrets_file.read_text())
     names = {"site_repository": swarm.REPOSITORY, "site_host_name": "swarm.example.test", **secrets}
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(text)  # noqa: S701 - YAML
-    return yaml.safe_load(template.render(names))["application"]
+    environment = NativeEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+
+    def filled(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        return environment.from_string(value).render(names) if isinstance(value, str) and "{{" in value else value
+
+    return filled(yaml.safe_load(text)["application"])
 
 
 @contextmanager
@@ -125,7 +134,7 @@ def arena(size: float = 0) -> Iterator[Arena]:
     host = Host(NAME)
     engine.ensure()
     try:
-        up(host, "1.0.0", empty=False)
+        up(host, "1.0.0", swarm.PROXIES[0], empty=False)
         made = Arena(host)
         made.install_engine()
         if size:

@@ -55,7 +55,7 @@ from slipway._plan_rollback import rollback
 
 def work():
     with site.ledger.locked():
-        carry_out(site, rollback(site, "bench-rollback", 600))
+        carry_out(site, rollback(site, "bench-rollback", 600, schema="back"))
 
 answers_after(work)
 """

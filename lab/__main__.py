@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("name", help="site1 (10.89.0.11), site2 (10.89.0.12), ...")
     content = up.add_mutually_exclusive_group()
     content.add_argument("--release", default="1.0.0", help="the release that runs there (default: %(default)s)")
+    up.add_argument("--proxy", choices=swarm.PROXIES, default=swarm.PROXIES[0], help="what stands in front of it")
     content.add_argument("--empty", action="store_true", help="no application, only its images and repository")
     down = commands.add_parser("down", help="remove a host, or everything that the lab started")
     extent = down.add_mutually_exclusive_group()
@@ -41,7 +42,7 @@ def alone() -> Iterator[None]:
         yield
 
 
-def up(wanted: Host, release: str, *, empty: bool) -> None:
+def up(wanted: Host, release: str, proxy: str, *, empty: bool) -> None:
     """Start a host as asked."""
     images.ensure()
     host.remove(wanted)
@@ -57,7 +58,11 @@ def up(wanted: Host, release: str, *, empty: bool) -> None:
         fresh(wanted)
         swarm.install(wanted, release)
         snapshot.take(wanted, name)
-    with told(f"{wanted.name}: release {release} started"):
+    if proxy == "haproxy":
+        images.ensure_haproxy()
+        swarm.load_images(wanted, images.HAPROXY)
+    with told(f"{wanted.name}: release {release} started behind {proxy}"):
+        swarm.set_proxy(wanted, proxy)
         swarm.begin(wanted)
 
 
@@ -98,7 +103,7 @@ def main() -> int:
                 images.ensure()
             elif wanted is not None:
                 with told(f"{wanted.name}: ready at {wanted.address}"):
-                    up(wanted, asked.release, empty=asked.empty)
+                    up(wanted, asked.release, asked.proxy, empty=asked.empty)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

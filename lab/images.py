@@ -23,6 +23,7 @@ BASE = "slipway-lab/debian:trixie"
 HOST = "slipway-lab/host:trixie"
 RUNTIME = {"ruby": "3.3", "postgres": "17", "redis": "8", "nginx": "1.26"}
 RUNTIME_TAGS = tuple(f"swarm-{name}:{version}" for name, version in RUNTIME.items())
+HAPROXY = "swarm-haproxy:3.0"
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 MEMORY = Path("/dev/shm")  # noqa: S108  a new directory is made in it
 BOOTSTRAP = (
@@ -146,6 +147,12 @@ def ensure() -> None:
             list(pool.map(chain, chains()))
     # What an image of the same name replaced.
     run(["docker", "image", "prune", "--force", "--filter", f"label={LABEL}"])
+
+
+def ensure_haproxy() -> None:
+    """Build the image that only hosts with HAProxy in front have."""
+    with apt_sources() as sources:
+        build(Image(HAPROXY, ROOT / "examples" / "swarm" / "images" / "haproxy"), sources)
 
 
 def remove() -> None:

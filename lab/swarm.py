@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from lab import host as hosts
 from lab import images
 from lab._common import ROOT, LabError, program, run, told
@@ -16,13 +18,15 @@ SAMPLE = ROOT / "examples" / "swarm"
 DIRECTORY = "/opt/swarm"
 REPOSITORY = "/srv/git/swarm.git"
 OWNER = "deploy"
+PROXIES = ("nginx_reload", "haproxy", "docker_dns", "none")
+BY_HAND = "backend web\n  server-template web 2 web:3000 check resolvers docker\n"
 APPLICATION_USER = 10001  # in the container; uploaded files are its own
 
 
 def prepare(host: Host) -> None:
     """Give a host what it has before anyone deploys: the images of a registry, and the repository to pull from."""
     with told(f"{host.name}: runtime images loaded"):
-        load_images(host)
+        load_images(host, *images.RUNTIME_TAGS)
     with tempfile.TemporaryDirectory(prefix="slipway-lab-") as directory:
         repository = Path(directory) / "swarm.git"
         run([sys.executable, str(SAMPLE / "compose_repository.py"), "--bare", str(repository)])
@@ -36,10 +40,10 @@ def prepare(host: Host) -> None:
         )
 
 
-def load_images(host: Host) -> None:
-    """Copy the runtime images into the host's own engine."""
+def load_images(host: Host, *tags: str) -> None:
+    """Copy images into the host's own engine."""
     docker = program("docker") or "docker"
-    with subprocess.Popen([docker, "save", *images.RUNTIME_TAGS], stdout=subprocess.PIPE) as saved:
+    with subprocess.Popen([docker, "save", *tags], stdout=subprocess.PIPE) as saved:
         run(["docker", "exec", "--interactive", host.container, "docker", "load"], stdin=saved.stdout)
     if saved.returncode:
         raise LabError("docker save failed: run `python -m lab images` again")
@@ -75,6 +79,21 @@ def install(host: Host, release: str) -> None:
             "docker compose stop",
             user=OWNER,
         )
+
+
+def set_proxy(host: Host, name: str) -> None:
+    """Choose what stands in front, one of PROXIES, and tell it about the web containers as people do by hand."""
+    variables = yaml.safe_load((ROOT / "lab" / "proxies" / f"{name}.yml").read_text())
+    files, proxy = variables["site_compose_files"], variables["site_proxy"]
+    upstream = {"nginx_reload": "upstream web { server web:3000; }", "haproxy": BY_HAND}.get(name)
+    host.sh(
+        f"cd {DIRECTORY}\n"
+        # for people, who type `docker compose`; a deploy names its files
+        f"sed -i /^COMPOSE_FILE=/d .env; echo COMPOSE_FILE={':'.join(files)} >>.env\n"
+        + (f"cat >{proxy['file']}" if upstream else ""),
+        user=OWNER,
+        stdin=(upstream or "").encode(),
+    )
 
 
 def begin(host: Host) -> None:

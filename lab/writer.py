@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -132,6 +133,9 @@ class _Browser:
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             body = urlencode({**form, "authenticity_token": self._token})
+        # as every client does that keeps connections: one that the server has closed meanwhile is not used again
+        if self._connection.sock is not None and select.select([self._connection.sock], [], [], 0)[0]:
+            self._connection.close()
         try:
             self._connection.request(method, path, body, headers)
             answer = self._connection.getresponse()
