@@ -1,0 +1,74 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put the maintenance page up, or take it down."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maintenance
+short_description: Put the maintenance page up, or take it down
+version_added: 0.1.0
+description:
+  - Lets the proxy send all visitors to a page with status 503 and a Retry-After header.
+  - Or lets it send them to the release that stands again.
+  - The application goes on running behind it, and so do its workers.
+  - A deploy or a rollback ends it.
+author: Slipway contributors (@slipway)
+options:
+  state:
+    description: Whether the page is up (V(present)) or not (V(absent)).
+    type: str
+    choices: [present, absent]
+    required: true
+extends_documentation_fragment:
+  - slipway.release.site
+  - slipway.release.site.attributes
+"""
+
+EXAMPLES = r"""
+- name: Put the maintenance page up
+  slipway.release.maintenance:
+    application: "{{ application }}"
+    state: present
+"""
+
+RETURN = r"""
+steps:
+  description: The steps that changed something, or would.
+  returned: success
+  type: list
+  elements: str
+release:
+  description: The release that stands behind it.
+  returned: success
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out, preview
+from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._plan_maintenance import maintenance
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+
+def main() -> None:
+    """Run the module."""
+    states = {"type": "str", "choices": ["present", "absent"], "required": True}
+    module = AnsibleModule({**ENGINE_ARGUMENTS, "state": states}, supports_check_mode=True)
+
+    def action(site: Site) -> dict[str, Any]:
+        shown = module.params["state"] == "present"
+        if module.check_mode:
+            outcome = preview(site, maintenance(site, shown=shown))
+        else:
+            with site.ledger.locked():
+                outcome = carry_out(site, maintenance(site, shown=shown))
+        return {"changed": bool(outcome.changed), "steps": outcome.changed, "release": site.ledger.state().current}
+
+    perform(module, action)
+
+
+if __name__ == "__main__":
+    main()
