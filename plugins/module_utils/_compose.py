@@ -24,7 +24,10 @@ UP_TIMEOUT = 300
 NOT_STARTED = 126
 STARTING_AGAIN = (0.5, 2.0)
 ONEOFF = "slipway.oneoff"
+# An image that Compose built bears its labels, and a container of it would count as the project's own.
+NOT_THE_PROJECT_S = ("--label", "com.docker.compose.project=", "--label", "com.docker.compose.service=")
 STOP_AFTER = 30
+STOP_TIMEOUT = 660
 _TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 _TEMPORARY_LENGTH = 13
 
@@ -38,6 +41,9 @@ class Container:
     :param health: Docker's word for its health check; None where there is none.
     :param oneoff: whether it was started by `docker compose run`.
     :param started: when it was started, in seconds since the epoch; 0 when it never was.
+    :param address: its IP address on the first of its networks; empty while it does not run.
+    :param pid: the host's number of its first process; 0 while it does not run.
+    :param digest: what Compose made it of, as Compose's own label says.
     """
 
     id: str
@@ -53,6 +59,9 @@ class Container:
     command: tuple[str, ...] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     started: float = 0.0
+    address: str = ""
+    pid: int = 0
+    digest: str = ""
 
     @property
     def running(self) -> bool:
@@ -158,10 +167,31 @@ class Docker:
         """Start stopped containers as they are."""
         self._runner.run(["docker", "start", *containers], timeout=120)
 
+    def stop(self, containers: Sequence[str]) -> None:
+        """Stop containers, each within its own grace period, and keep them."""
+        self._runner.run(["docker", "stop", *containers], timeout=STOP_TIMEOUT)
+
+    def signal(self, containers: Sequence[str], name: str) -> None:
+        """Send a signal to the first process of each container."""
+        self._runner.run(["docker", "kill", "--signal", name, *containers])
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Remove containers that do not run, and their anonymous volumes."""
+        self._runner.run(["docker", "rm", "--volumes", *containers], timeout=60)
+
+    def logs(self, container: str, since: float = 0.0) -> str:
+        """What a container printed since a moment, in seconds since the epoch."""
+        argv = ["docker", "logs", "--timestamps", "--since", f"{since:.3f}", container]
+        done = self._runner.run(argv, check=False)
+        return done.stdout + done.stderr
+
     def containers(self, project: str) -> list[Container]:
         """List all containers of a Compose project, one-off ones included."""
-        label = f"label=com.docker.compose.project={project}"
-        ids = self._runner.run(["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]).stdout.split()
+        return self.labelled_containers(f"com.docker.compose.project={project}")
+
+    def labelled_containers(self, label: str) -> list[Container]:
+        """All containers that bear a label, running or not."""
+        ids = self.labelled(label)
         if not ids:
             return []
         # A container that ends in between makes inspect fail for that one and print the others.
@@ -185,6 +215,7 @@ def _seconds(stamp: str | None) -> float:
 def _container(item: dict[str, Any]) -> Container:
     config, state = item["Config"], item["State"]
     labels = config.get("Labels") or {}
+    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
     return Container(
         id=item["Id"],
         name=item["Name"].lstrip("/"),
@@ -199,6 +230,9 @@ def _container(item: dict[str, Any]) -> Container:
         command=(item.get("Path") or "", *(item.get("Args") or [])),
         environment=dict(line.partition("=")[::2] for line in config.get("Env") or []),
         started=_seconds(state.get("StartedAt")),
+        address=next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), ""),
+        pid=int(state.get("Pid") or 0),
+        digest=labels.get("com.docker.compose.config-hash", ""),
     )
 
 
@@ -207,20 +241,27 @@ class Compose:
 
     :param source: where the Compose files are: the project directory itself, or the source of a release under way.
     :param version: the value of the profile's version variable for every call; the env file's own when None.
+    :param env_file: another env file than the one in place.
     """
 
     def __init__(
-        self, runner: Runner, profile: Profile, source: Path | None = None, version: str | None = None
+        self,
+        runner: Runner,
+        profile: Profile,
+        source: Path | None = None,
+        version: str | None = None,
+        env_file: Path | None = None,
     ) -> None:
         self._runner = runner
         self._profile = profile
         self._source = source or Path(profile.directory)
+        self._env_file = env_file or Path(profile.directory) / profile.env_file
         self._environment = {} if version is None else {profile.version_variable: version}
 
     def _argv(self, directory: Path) -> list[str]:
         profile = self._profile
         argv = ["docker", "compose", "--project-name", profile.name, "--project-directory", str(directory)]
-        argv += ["--env-file", str(Path(profile.directory) / profile.env_file)]
+        argv += ["--env-file", str(self._env_file)]
         for name in profile.compose_files:
             argv += ["--file", str(self._source / name)]
         for name in profile.compose_profiles:
@@ -280,6 +321,21 @@ class Compose:
         Without `services` it is the whole project, and containers of services that the files do not name are removed.
         """
         self._up(*(services or ("--remove-orphans",)))
+
+    def create(self, service: str, count: int) -> None:
+        """Let there be `count` containers of a service: those that are there stay as they are, none is started."""
+        keep = ("--no-start", "--no-recreate", "--no-deps", "--no-build", "--pull", "never")
+        self.call("up", *keep, "--scale", f"{service}={count}", service)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What a container that Compose makes of each service bears as its digest."""
+        lines = self.call("config", "--hash", "*").stdout.splitlines()
+        return dict(line.split() for line in lines if line.strip())
+
+    def start_differing(self, *services: str) -> None:
+        """Start or replace containers of `services` that differ from the files, and no other; wait for them."""
+        self._up("--no-deps", *services)
 
     def recreate(self, *services: str) -> None:
         """Replace the containers of `services`, whether they differ or not."""

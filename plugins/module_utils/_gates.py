@@ -22,7 +22,10 @@ from ._observation import Observation
 from ._plan_restore import check_restore
 from ._plan_rollback import check_images, died_early, release_to_take_back, way_back
 from ._plan_stage import missing_services
+from ._profile import DOCKER_DNS, NONE
 from ._site import Site
+from ._traffic import check_file_reaches_proxy
+from ._workers import STOPPING, seconds, sidekiq_timeout
 
 MINIMUM_PYTHON = (3, 9)
 MINIMUM_ENGINE = 25
@@ -294,6 +297,46 @@ class Gates:
             raise SlipwayError(f"port {', '.join(taken)} is taken by another program: stop it, or publish another port")
         return f"{len(wanted)} to be opened"
 
+    def traffic(self) -> str:
+        """A way to send requests from one set of web containers to another."""
+        proxy, web = self.profile.proxy, self.profile.services.web
+        if proxy.drain == NONE:
+            return "none: the application stops for a moment, and a page says so"
+        if not self._files_there or self._in_between:
+            return _NOT_LOOKED_AT if self._in_between else "nothing is installed yet"
+        service = self.site.compose.config["services"].get(web, {})
+        fixed = [key for key in ("ports", "container_name") if service.get(key)]
+        if fixed:
+            raise SlipwayError(
+                f"service {web} has {' and '.join(fixed)}, so that there cannot be two sets of its containers: take it "
+                "away, or set application.proxy.drain to none"
+            )
+        wrong = check_file_reaches_proxy(self.site)
+        if wrong:
+            raise SlipwayError(f"{wrong} (application.proxy.file)")
+        if proxy.drain == DOCKER_DNS:
+            return (
+                "docker_dns: a request that meets a container as it stops is lost unless the proxy sends it elsewhere "
+                "(proxy_next_upstream, a connect timeout of 1 s)"
+            )
+        return proxy.drain
+
+    def workers(self) -> str:
+        """Workers that are given the time that Sidekiq takes to end."""
+        worker = self.profile.services.worker
+        if worker is None:
+            return "the application has none"
+        if not self._files_there or self._in_between:
+            return _NOT_LOOKED_AT if self._in_between else "nothing is installed yet"
+        service = self.site.compose.config["services"].get(worker, {})
+        grace, own = seconds(service.get("stop_grace_period") or "10s"), sidekiq_timeout(service, self.site.directory)
+        if grace <= own:
+            raise SlipwayError(
+                f"stop_grace_period of service {worker} is {grace:.0f} s and Sidekiq's timeout {own:.0f} s: Docker "
+                f"kills it before it has pushed its jobs back: set stop_grace_period to {own + STOPPING:.0f}s"
+            )
+        return f"{grace:.0f} s to stop, {own:.0f} s of them for jobs"
+
     def clock(self) -> str:
         """A clock that agrees with the controller's: evidence is judged by its time."""
         if self.request.controller_time is None:
@@ -347,7 +390,7 @@ class Gates:
             return "not looked at: a release was left half done"
         if self._state.current is None:
             return "to be adopted" if not self._first_install else "nothing is installed yet"
-        wrong = self.site.runs(self.site.ledger.known_release(self._state.current))
+        wrong = self.site.runs(self.site.ledger.known_release(self._state.current), beside=True)
         if wrong:
             raise SlipwayError(
                 f"what runs is not release {self._state.current} as the ledger has it ({wrong[0]}): run 'docker "
@@ -372,7 +415,9 @@ class Gates:
         if release is None or version != self._state.current or self._state.candidate is not None:
             return False
         return (
-            release.commit == self.commit and self.site.checkout.is_at(release.commit) and not self.site.runs(release)
+            release.commit == self.commit
+            and self.site.checkout.is_at(release.commit)
+            and not self.site.runs(release, beside=True)
         )
 
 
@@ -402,6 +447,8 @@ GATES: dict[str, tuple[str, ...]] = {
         "database",
         "disk",
         "ports",
+        "traffic",
+        "workers",
         "clock",
         "lock",
         "candidate",

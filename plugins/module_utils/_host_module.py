@@ -66,6 +66,8 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "uploads": {"type": "list", "elements": "str"},
             "volumes": {"type": "list", "elements": "str"},
             "redis": {"type": "dict"},
+            "proxy": {"type": "dict"},
+            "worker_drain": {"type": "float"},
             "verify_tls": {"type": "bool"},
             "ca_file": {"type": "path"},
         },

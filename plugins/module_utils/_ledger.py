@@ -64,11 +64,15 @@ class Before:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A release on its way in, and the last phase that it entered (one of PHASES)."""
+    """A release on its way in, and the last phase that it entered (one of PHASES).
+
+    :param stood: it stood already, and is on its way out.
+    """
 
     version: str
     phase: str
     before: Before
+    stood: bool = False
 
     def reached(self, phase: str) -> bool:
         """Whether the candidate has entered `phase`, or one after it."""
@@ -156,8 +160,7 @@ def _state(data: Mapping[str, Any]) -> State:
     return State(
         token=data["token"],
         current=data["current"],
-        candidate=candidate
-        and Candidate(candidate["version"], candidate["phase"], _record(Before, candidate["before"])),
+        candidate=candidate and _record(Candidate, {**candidate, "before": _record(Before, candidate["before"])}),
         run=run and _record(Run, run),
         restoring=restoring and _record(Restoring, restoring),
         armed=armed and _record(Armed, armed),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Release
+from ._plan_stage import export_source
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -52,6 +53,7 @@ def adopt(site: Site) -> Plan:
         release = observe_release(site)
         for service, image in release.images.items():
             site.docker.tag(image, site.kept_name(service, release.version))
+        export_source(site, release.version, release.commit)
         site.ledger.save_release(release)
         site.ledger.update(current=release.version)
         return {"adopted": release.version, "commit": release.commit}

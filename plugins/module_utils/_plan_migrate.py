@@ -11,6 +11,7 @@ from . import _integrity as integrity
 from ._engine import Plan, Step
 from ._errors import OutOfOrderError, SlipwayError
 from ._leftovers import await_leftovers
+from ._plan_switch import make_room, must_be_apart
 from ._trace import writes
 
 if TYPE_CHECKING:
@@ -74,7 +75,13 @@ def migrate(site: Site, version: str, timeout: float, arming: Step) -> Plan:
             site.ledger.enter("migrated")
         return wrong
 
-    steps = [arming, await_leftovers(site, timeout), Step("run db:migrate", applied, run)]
+    old = None if before.version is None else site.ledger.known_release(before.version)
+    steps = [
+        arming,
+        await_leftovers(site, timeout),
+        *make_room(site, old, release, lambda: must_be_apart(site, version)),
+        Step("run db:migrate", applied, run),
+    ]
     return Plan("migrate", version, "migration", steps, verify, lambda: _evidence(site, version, begun))
 
 

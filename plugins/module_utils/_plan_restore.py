@@ -13,10 +13,11 @@ from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import CommandError, SlipwayError
 from ._ledger import Release, Restoring, sync_directory
+from ._maintenance import show_page
 from ._manifest import manifest_of
 from ._observation import Observation
 from ._plan_backup import take_backup
-from ._plan_switch import start_containers
+from ._plan_switch import answer_again, stop_code
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -121,7 +122,8 @@ class _Restore:
 
     def stop(self) -> None:
         """Stop whatever runs the application's code."""
-        self.site.compose_of(self.release).stop(*self.site.code_services)
+        code = [item for item in self.site.containers() if item.service in self.site.code_services]
+        stop_code(self.site, self.release, code)
 
     def uploads(self, name: str) -> Step:
         """The step that puts a directory of uploads back; the one in its place is kept beside it."""
@@ -194,9 +196,10 @@ def restore(site: Site, backup: str, identity: str, *, uploads: bool) -> Plan:
         Step("begin the restore", way.begun, way.begin),
         open_database(site),
         Step("save the database as it is", way.saved, way.save),
+        show_page(site, way.release, lambda: not way.stopped()),
         Step("stop the code", way.stopped, way.stop),
         Step("restore the database", way.swapped, put_back),
         *(way.uploads(name) for name in (site.profile.uploads if uploads else ())),
-        start_containers(site, way.release, None),
+        *answer_again(site, way.release),
     ]
     return Plan("restore", backup, "backup", steps, way.verify, way.evidence)

@@ -8,21 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from . import _fingerprint as fingerprint
 from ._certificate import CODE, DOWN, RESTORE
+from ._containers import Containers
 from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Candidate
 from ._leftovers import end_leftovers
+from ._maintenance import show_page
 from ._manifest import manifest_of
 from ._observation import Observation
 from ._parked_jobs import park
 from ._plan_backup import start_database, take_backup
 from ._plan_migrate import migration_reason
-from ._plan_switch import name_images, steps_to_run
+from ._plan_switch import let_replaced_go, move_traffic, must_be_alone, name_images, steps_to_run, stop_code, web_of
 
 if TYPE_CHECKING:
+    from ._compose import Container
     from ._ledger import Before, Release, State
     from ._site import Site
+
+
+BACK, KEEP, AUTO = "back", "keep", "auto"
 
 
 def died_early(state: State) -> bool:
@@ -119,9 +125,9 @@ def leave(site: Site) -> Plan:
 class _WayBack:
     """The steps of a rollback over one candidate, each with the question whether it is done already."""
 
-    def __init__(self, site: Site, identity: str, timeout: float, *, keep_schema: bool) -> None:
+    def __init__(self, site: Site, identity: str, timeout: float, *, schema: str) -> None:
         state = site.ledger.state()
-        self.keep_schema = keep_schema
+        self.schema = schema
         self.site = site
         self.identity = identity
         self.timeout = timeout
@@ -136,9 +142,14 @@ class _WayBack:
         """The release to return to."""
         return self.site.ledger.known_release(self.before.version or "")
 
+    @property
+    def web(self) -> Containers:
+        """The web containers, told apart by whether they are the release's to return to."""
+        return web_of(self.site, self.old)
+
     def reopen(self) -> None:
         """Make the release that stands a candidate again, so that a killed rollback is one to go on with."""
-        candidate = Candidate(self.version, "switched", self.before)
+        candidate = Candidate(self.version, "switched", self.before, stood=True)
         self.site.ledger.update(candidate=candidate, current=self.before.version)
 
     def undo(self) -> list[str]:
@@ -154,26 +165,62 @@ class _WayBack:
         certificate = self.site.ledger.certificate(self.version)
         if certificate is None or sorted(applied) != sorted(certificate.migrations):
             return DOWN
-        return CODE if self.keep_schema and certificate.may_keep else certificate.road
+        return CODE if self.keeps and certificate.may_keep else certificate.road
+
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether the new schema stays where the release before runs on it.
+
+        One that stood was used: nothing that came since is dropped, and nobody notices. One that is on its way in goes
+        without a trace.
+        """
+        candidate = self.site.ledger.state().candidate
+        stood = candidate is None or candidate.stood
+        return self.schema == KEEP or (self.schema == AUTO and stood)
 
     def undone(self) -> bool:
         """Whether the database has no other migrations than it had."""
         return not self.undo()
 
+    @cached_property
+    def seamless(self) -> bool:
+        """Whether the release before can answer from the first moment, on the new schema and while it is undone.
+
+        It can be started beside where nothing is undone. While it is, only processes that never saw the new schema go
+        on without a failure: those that the switch left running.
+        """
+        if must_be_alone(self.site, self.version):
+            return False
+        still = len(self.web.good()) >= self.web.count and self._undisturbed()
+        return self.undone() or (still and self.road == DOWN)
+
+    def _undisturbed(self) -> bool:
+        """Whether the web containers of the release before were started before the migrations."""
+        before = self.site.ledger.baseline(self.version).get("at")
+        return before is not None and all(item.started < before for item in self.web.good())
+
+    def _replaced(self) -> list[Container]:
+        """Containers of the application's code that are not the release's to return to."""
+        own = {item.id for name in self.site.code_services for item in Containers(self.site, self.old, name).own()}
+        code = [item for item in self.site.containers() if item.service in self.site.code_services]
+        return [item for item in code if item.id not in own]
+
     def new_code_stopped(self) -> bool:
         """Whether no process of the new release can write while migrations are undone."""
-        if self.undone():
-            return True
-        code = [item for item in self.site.containers() if item.service in self.site.code_services]
-        return all(item.image == self.old.images.get(item.service) for item in code)
+        return (self.undone() and self.seamless) or not self._replaced()
 
     def old_code_runs(self) -> bool:
         """Whether the workers are the old release's."""
         return not self.was_switched or not self.site.runs(self.old)
 
-    def stop_code(self) -> None:
+    def stop_new_code(self) -> dict[str, Any]:
+        """Stop what runs the new release's code."""
+        return stop_code(self.site, self.new or self.old, self._replaced())
+
+    def stop_all_code(self) -> None:
         """Stop whatever runs the application's code."""
-        self.site.compose_of(self.new or self.old).stop(*self.site.code_services)
+        code = [item for item in self.site.containers() if item.service in self.site.code_services]
+        stop_code(self.site, self.new or self.old, code)
 
     def data_saved(self) -> bool:
         """Whether what was written since the switch is in a backup of its own."""
@@ -208,7 +255,7 @@ class _WayBack:
         if backup is None:
             raise SlipwayError(f"the migrations of {self.version} cannot be undone and there is no backup to restore")
         check_restorable(site, backup)
-        self.stop_code()
+        self.stop_all_code()
         return restore_database(site, backup, site.ledger.stamp())
 
     def park_jobs(self) -> dict[str, Any]:
@@ -261,14 +308,15 @@ class _WayBack:
         return Observation("schema", self.site.database.name, self.site.ledger.now(), None, None, ok=ok, detail=detail)
 
 
-def rollback(site: Site, identity: str, timeout: float, *, keep_schema: bool = False) -> Plan:
+def rollback(site: Site, identity: str, timeout: float, *, schema: str = AUTO) -> Plan:
     """Plan the way back to the release before, from whatever phase the candidate has reached.
 
     :param identity: names the backup of the database as it is now, taken before anything written since could be lost.
     :param timeout: seconds that undoing the migrations may take.
-    :param keep_schema: leave the new schema where the rehearsal showed that the release before runs on it.
+    :param schema: BACK makes it what it was; KEEP leaves the new one where the rehearsal showed that the release before
+        runs on it; AUTO keeps it for a release that stood, and makes it what it was for one on its way in.
     """
-    way = _WayBack(site, identity, timeout, keep_schema=keep_schema)
+    way = _WayBack(site, identity, timeout, schema=schema)
     if way.before.version is None:
         return _stop_first_install(site, way.version, way.new)
     check_images(site, way.old)
@@ -277,11 +325,32 @@ def rollback(site: Site, identity: str, timeout: float, *, keep_schema: bool = F
         start_database(site, way.version),
         open_database(site),
         end_leftovers(site),
-        Step("stop the new code", way.new_code_stopped, way.stop_code),
+        *_hand_over(way),
+        Step("stop the new code", way.new_code_stopped, way.stop_new_code),
         Step("save the database as it is", way.data_saved, way.save_data),
         Step("undo the migrations", way.undone, way.undo_migrations),
         Step("restore the backup", way.undone, way.restore),
         Step("park jobs that only the new code knows", way.old_code_runs, way.park_jobs),
         *steps_to_run(site, way.old, way.new, way.environment()),
+        let_replaced_go(site, way.old),
     ]
     return Plan("rollback", way.version, "rollback", steps, way.verify, way.evidence)
+
+
+def _hand_over(way: _WayBack) -> list[Step]:
+    """The steps after which nobody meets the new code while it is stopped: the release before answers, or a page."""
+    moved, shown = move_traffic(way.site, way.old), show_page(way.site, way.old, lambda: True)
+
+    def done() -> bool:
+        if not way.was_switched or moved.done():
+            return True
+        return way.undone() if way.seamless else shown.done()
+
+    def hand_over() -> dict[str, Any]:
+        if way.seamless:
+            moved.apply()
+            return {"answers": way.before.version}
+        shown.apply()
+        return {"answers": "the maintenance page"}
+
+    return [Step("let somebody else answer", done, hand_over)]

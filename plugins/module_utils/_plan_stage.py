@@ -41,6 +41,26 @@ def migrations_in(site: Site, source: Path) -> list[str]:
     return sorted((name.split("_", 1)[0] for name in names), key=int)
 
 
+def exported(site: Site, version: str) -> Path:
+    """The file that is there when all of a release's source is.
+
+    It lies beside the source, not in it: whatever lies in the source ends up in the image.
+    """
+    return site.ledger.release_directory(version) / "exported"
+
+
+def export_source(site: Site, version: str, commit: str) -> None:
+    """Put a release's source beside the ledger, with a link to the env file where the Compose files name one."""
+    complete, source = exported(site, version), site.source(version)
+    complete.parent.mkdir(mode=0o711, exist_ok=True)
+    site.checkout.export(commit, source)
+    files = [source / name for name in site.profile.compose_files]
+    link = source / site.profile.env_file
+    if any("env_file" in file.read_text("utf-8") for file in files if file.exists()) and not link.exists():
+        link.symlink_to(site.env_file.path)
+    complete.touch()
+
+
 class _Staging:
     """The steps that bring a release to the host, each with the question whether it is done already."""
 
@@ -49,23 +69,15 @@ class _Staging:
         self.version = version
         self.commit = commit
         self.source = site.source(version)
-        # beside the source, not in it: whatever lies in the source ends up in the image
-        self.complete = site.ledger.release_directory(version) / "exported"
+        self.complete = exported(site, version)
 
     def fetched(self) -> bool:
         """Whether the commit is in the checkout."""
         return self.site.checkout.exists and self.site.checkout.has_commit(self.commit)
 
     def export(self) -> None:
-        """Put the source beside the ledger, with a link to the env file where the Compose files name one."""
-        site = self.site
-        self.complete.parent.mkdir(mode=0o711, exist_ok=True)
-        site.checkout.export(self.commit, self.source)
-        files = [self.source / name for name in site.profile.compose_files]
-        link = self.source / site.profile.env_file
-        if any("env_file" in file.read_text("utf-8") for file in files if file.exists()) and not link.exists():
-            link.symlink_to(site.env_file.path)
-        self.complete.touch()
+        """Put the source beside the ledger."""
+        export_source(self.site, self.version, self.commit)
 
     def write_environment(self) -> None:
         """Write the env file of a first install."""

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
+from ._containers import Containers
 from ._engine import Plan, Step
 from ._errors import CommandError, OutOfOrderError, SlipwayError
 from ._ledger import write_file
+from ._maintenance import hide_page, show_page
 from ._parked_jobs import parked, replay
 from ._plan_stage import point_references, references_point_to
+from ._profile import NGINX_RELOAD, NONE
+from ._traffic import Traffic, traffic_of
+from ._warm import warm
+from ._workers import await_live, quiet, sidekiq_timeout, stop_workers
 
 if TYPE_CHECKING:
-    from ._compose import Compose
+    from ._compose import Compose, Container
     from ._ledger import Release
     from ._site import Site
 
@@ -31,7 +37,9 @@ def _stale(site: Site, config: dict[str, Any], old: str, new: str) -> list[str]:
     services = []
     for name, service in config["services"].items():
         sources = {Path(mount["source"]) for mount in service.get("volumes", []) if mount.get("type") == "bind"}
-        mounted = [path for path in changed if sources & {path, *path.parents}]
+        # a directory shows what is new in it, and nginx reads it anew with each switch
+        rereads = name == site.profile.services.proxy and site.profile.proxy.drain == NGINX_RELOAD
+        mounted = [path for path in changed if sources & ({path} if rereads else {path, *path.parents})]
         since = max(map(_changed_at, mounted), default=0.0)
         if any(item.started < since for item in site.containers(name)):
             services.append(name)
@@ -54,26 +62,40 @@ def name_images(site: Site, release: Release) -> Step:
     return Step("name the images", lambda: references_point_to(site, release), lambda: point_references(site, release))
 
 
-def start_containers(site: Site, release: Release, replaced: Release | None) -> Step:
-    """The step that starts the containers of a release whose files are in place."""
+def start_services(site: Site, release: Release, replaced: Release | None, name: str, services: list[str]) -> Step:
+    """The step that starts or replaces `services`, none of which runs the application's code, where they differ."""
 
     def stale(compose: Compose) -> list[str]:
-        return _stale(site, compose.config, replaced.commit, release.commit) if replaced else []
+        held = _stale(site, compose.config, replaced.commit, release.commit) if replaced else []
+        return [service for service in held if service in services]
+
+    def differing(compose: Compose) -> list[str]:
+        """Services without enough good containers of what the release has."""
+        return [
+            service
+            for service in services
+            if sum(
+                item.good
+                and item.digest == compose.digests[service]
+                and item.image == release.images.get(service, item.image)
+                for item in site.containers(service)
+            )
+            < compose.replicas(service)
+        ]
 
     def started() -> bool:
-        if site.runs(release) or site.docker.half_made(site.profile.name):
+        if site.docker.half_made(site.profile.name):
             return False
         compose = site.compose_of(release)
-        if stale(compose):
-            return False
-        well = [item for item in site.containers() if item.service in release.images and item.good]
-        return len(well) >= sum(compose.replicas(name) for name in release.images)
+        return not differing(compose) and not stale(compose)
 
     def start() -> None:
         compose = site.compose_of(release)
         try:
             site.docker.settle(site.profile.name)
-            compose.up()
+            different = differing(compose)
+            if different:
+                compose.start_differing(*different)
             old = stale(compose)
             if old:
                 compose.recreate(*old)
@@ -81,14 +103,214 @@ def start_containers(site: Site, release: Release, replaced: Release | None) -> 
             log = site.log(release.version, "up", error.output)
             raise SlipwayError(f"{error} (all of it: {log})") from error
 
-    return Step("start the containers", started, start)
+    return Step(name, started, start)
+
+
+def web_of(site: Site, release: Release) -> Containers:
+    """The web containers as they are now; whose they are depends on the files in place, so they are looked at anew."""
+    return Containers(site, release, site.profile.services.web)
+
+
+def start_web(site: Site, release: Release) -> Step:
+    """The step that starts the release's web containers beside what answers now, as many at once as memory allows."""
+
+    def started() -> bool:
+        web = web_of(site, release)
+        return len(web.good()) >= web.count
+
+    def start() -> dict[str, Any]:
+        web, traffic = web_of(site, release), traffic_of(site)
+        web.create()
+        waiting = web.waiting()
+        at_once = max(1, min(len(waiting), web.room()))
+        for first in range(0, len(waiting), at_once):
+            batch = waiting[first : first + at_once]
+            warm(site, web.start(batch))
+            others = web.others()
+            if others and at_once < len(waiting):
+                _send_away(site, traffic, [*web.good(), *others[at_once:]], others[:at_once])
+        return {"at_once": at_once}
+
+    return Step("start the web containers", started, start)
+
+
+def _send_away(site: Site, traffic: Traffic, staying: list[Container], leaving: list[Container]) -> None:
+    """Send requests to those that stay, and stop the others one by one, so that WebSockets come back in parts."""
+    if traffic.targets() != {item.name for item in staying}:
+        traffic.move(staying)
+    traffic.let_go(leaving)
+    for item in leaving:
+        site.docker.stop([item.id])
+
+
+def move_traffic(site: Site, release: Release) -> Step:
+    """The step that sends requests to the release's web containers, once all of them are good.
+
+    A proxy that is told where to send them leaves the others without work, and they stay for the way back until the
+    release stands; one that finds them by itself is left none but these.
+    """
+    traffic = traffic_of(site)
+
+    def moved() -> bool:
+        web, targets = web_of(site, release), traffic.targets()
+        return not web.others() if targets is None else targets == {item.name for item in web.good()}
+
+    def move() -> None:
+        web = web_of(site, release)
+        if traffic.targets() is None:
+            _send_away(site, traffic, web.good(), web.others())
+        else:
+            traffic.move(web.good())
+
+    return Step("send requests to the release", moved, move)
+
+
+def workers_of(site: Site, release: Release) -> Containers | None:
+    """The worker containers as they are now; None where the application has no workers."""
+    service = site.profile.services.worker
+    return Containers(site, release, service) if service else None
+
+
+def start_workers(site: Site, release: Release) -> Step:
+    """The step that starts the release's workers beside the others, so that they have booted when those end."""
+
+    def started() -> bool:
+        workers = workers_of(site, release)
+        return workers is None or len(workers.good()) >= workers.count or workers.room() < workers.count
+
+    def start() -> None:
+        workers = workers_of(site, release)
+        if workers is not None:
+            workers.create()
+            workers.start(workers.waiting())
+
+    return Step("start the workers", started, start)
+
+
+def replace_workers(site: Site, release: Release) -> Step:
+    """The step that lets the release's workers take over: the others finish what they have begun."""
+
+    def replaced() -> bool:
+        workers = workers_of(site, release)
+        return workers is None or (len(workers.good()) >= workers.count and not workers.others())
+
+    def replace() -> dict[str, Any]:
+        workers = workers_of(site, release)
+        if workers is None:
+            return {}
+        others = workers.others()
+        quiet(site, others)
+        if len(workers.good()) >= workers.count:
+            await_live(site, workers.good())
+            return end_workers(site, release, others)
+        # without room for both sets, the others end first
+        facts = end_workers(site, release, others)
+        workers.create()
+        await_live(site, workers.start(workers.waiting()))
+        return facts
+
+    return Step("let the workers take over", replaced, replace)
+
+
+def end_workers(site: Site, release: Release, workers: list[Container]) -> dict[str, Any]:
+    """Stop workers when they have finished, or `worker_drain` seconds have passed; SlipwayError as Docker says."""
+    service = site.compose_of(release).config["services"].get(site.profile.services.worker or "", {})
+    own = sidekiq_timeout(service, site.directory)
+    return stop_workers(site, workers, max(0.0, site.profile.worker_drain - own))
+
+
+def must_be_alone(site: Site, version: str) -> bool:
+    """Whether the release that runs has to end before `version` begins.
+
+    That is so where the proxy cannot tell them apart, and where they must be apart because of the schema.
+    """
+    return site.profile.proxy.drain == NONE or must_be_apart(site, version)
+
+
+def must_be_apart(site: Site, version: str) -> bool:
+    """Whether the rehearsal showed that the release that runs does not run on the schema of `version`."""
+    certificate = site.ledger.certificate(version)
+    return certificate is not None and bool(certificate.side_by_side_wrong)
+
+
+def make_room(site: Site, old: Release | None, new: Release, alone: Callable[[], bool]) -> list[Step]:
+    """The steps that stop the code of `old`, behind the maintenance page, where `new` must be `alone`."""
+    if old is None:
+        return []
+
+    def begun() -> bool:
+        if not alone():
+            return True
+        web = web_of(site, new)
+        return len(web.good()) >= web.count
+
+    def replaced(services: list[str]) -> list[Container]:
+        fresh = {item.id for name in services for item in Containers(site, new, name).own()}
+        return [item for item in site.containers() if item.service in services and item.id not in fresh]
+
+    def stop(name: str, *services: str) -> Step:
+        names = list(services)
+        return Step(name, lambda: begun() or not replaced(names), lambda: stop_code(site, old, replaced(names)))
+
+    services = site.profile.services
+    workers = [stop("stop the workers", services.worker)] if services.worker else []
+    return [*workers, show_page(site, old, lambda: not begun()), stop("stop the web containers", services.web)]
+
+
+def stop_code(site: Site, release: Release, containers: list[Container]) -> dict[str, Any]:
+    """Stop containers of the application's code and keep them: workers when they have finished, then the others."""
+    workers = [item for item in containers if item.service == site.profile.services.worker]
+    facts = end_workers(site, release, workers)
+    others = [item.id for item in containers if item.service != site.profile.services.worker]
+    if others:
+        site.docker.stop(others)
+    return {**facts, "stopped": [item.name for item in containers]}
+
+
+def let_replaced_go(site: Site, release: Release) -> Step:
+    """The step that stops the web containers which `release` took the place of; they are kept for the way back."""
+
+    def gone() -> bool:
+        return not web_of(site, release).others()
+
+    def let_go() -> dict[str, Any]:
+        web = web_of(site, release)
+        leaving = web.others()
+        _send_away(site, traffic_of(site), web.good(), leaving)
+        return {"stopped": [item.name for item in leaving]}
+
+    return Step("let the replaced containers go", gone, let_go)
+
+
+def forget_replaced(site: Site, release: Release) -> Step:
+    """The step that removes the stopped containers which `release` took the place of: nobody goes back to them."""
+
+    def kept() -> list[str]:
+        own = {item.id for name in site.code_services for item in Containers(site, release, name).own()}
+        code = [item for item in site.all_containers() if item.service in site.code_services]
+        return [item.id for item in code if not item.running and item.id not in own]
+
+    return Step("remove the replaced containers", lambda: not kept(), lambda: site.docker.remove(kept()))
+
+
+def answer_again(site: Site, release: Release) -> list[Step]:
+    """The steps after which a release answers whose files and other services are in place."""
+    return [
+        start_workers(site, release),
+        start_web(site, release),
+        move_traffic(site, release),
+        replace_workers(site, release),
+        hide_page(site),
+    ]
 
 
 def steps_to_run(site: Site, release: Release, replaced: Release | None, environment: Step) -> list[Step]:
-    """The steps after which `release` runs, whatever ran before. A switch and a way back are the same steps.
+    """The steps after which `release` answers, whatever ran before. A switch and a way back are the same steps.
 
     :param environment: the step that makes the env file the release's own.
     """
+    proxy = [site.profile.services.proxy] if site.profile.services.proxy else []
+    others = [name for name in release.images if name not in (*site.code_services, *proxy)]
     return [
         Step(
             "check out the source",
@@ -97,7 +319,14 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None, environ
         ),
         environment,
         name_images(site, release),
-        start_containers(site, release, replaced),
+        start_services(site, release, replaced, "start what else differs", others),
+        start_workers(site, release),
+        start_web(site, release),
+        move_traffic(site, release),
+        # it may not start before it knows whom to send requests to
+        start_services(site, release, replaced, "start the proxy", proxy),
+        replace_workers(site, release),
+        hide_page(site),
     ]
 
 
@@ -111,6 +340,7 @@ def switch(site: Site, version: str) -> Plan:
     release = site.ledger.known_release(version)
     replaced = None if candidate.before.version is None else site.ledger.known_release(candidate.before.version)
     kept = site.replaced_env_file(version)
+    alone = must_be_alone(site, version)
 
     def begin() -> None:
         # byte for byte: what the inventory gives may change more than the version
@@ -118,7 +348,7 @@ def switch(site: Site, version: str) -> Plan:
         site.ledger.enter("switching")
 
     def verify() -> list[str]:
-        wrong = site.runs(release)
+        wrong = site.runs(release, beside=True)
         if not wrong:
             site.ledger.enter("switched")
         return wrong
@@ -129,6 +359,7 @@ def switch(site: Site, version: str) -> Plan:
         "switch",
         [
             Step("begin the switch", lambda: candidate.reached("switching"), begin),
+            *make_room(site, replaced, release, lambda: alone),
             *steps_to_run(site, release, replaced, assign_environment(site, version)),
             Step(
                 "put parked jobs back",

@@ -12,6 +12,7 @@ from typing import Callable
 from . import _integrity as integrity
 from ._clock import Clock
 from ._compose import Compose, Container, Docker
+from ._containers import Containers
 from ._errors import SlipwayError
 from ._http import Client
 from ._observation import Observation
@@ -174,12 +175,28 @@ class Prober:
             declared = compose.config["services"]
             self._expected = {name: compose.replicas(name) for name in self.profile.services.names if name in declared}
         states = self._containers()
-        observations = probe_services(states, self._expected, self.clock, self._restarts)
+        observations = probe_services(states, self._expected, self.clock, self._restarts, self._replaced(states))
         missing = SlipwayError("the Compose files have no such service")
         undeclared = [name for name in self.profile.services.names if name not in self._expected]
         for state in states:
             self._restarts.setdefault(state.id, state.restarts)
         return _only([*observations, *(unseen("service", name, missing, self.clock) for name in undeclared)])
+
+    def _replaced(self, states: list[Container]) -> set[str]:
+        """The containers of the application's code that are not those of the release that is looked at.
+
+        Where people changed a setting since, none is as it would be made now, and all with its image are its own.
+        """
+        site = Site(self.profile, runner=self.runner)
+        state = site.ledger.state()
+        version = state.candidate.version if state.candidate else state.current
+        release = site.ledger.release(version) if version else None
+        if release is None:
+            return set()
+        code = [item for item in states if item.service in site.code_services]
+        made = {item.id for name in site.code_services for item in Containers(site, release, name).own()}
+        own = made or {item.id for item in code if item.image == release.images.get(item.service)}
+        return {item.id for item in code if item.id not in own}
 
     def _containers(self) -> list[Container]:
         found = Docker(self.runner).containers(self.profile.name)

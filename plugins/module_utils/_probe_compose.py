@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from ._clock import Clock
 from ._compose import Container
@@ -13,17 +14,22 @@ from ._observation import Observation, timestamp
 
 
 def probe_services(
-    states: list[Container], expected: Mapping[str, int], clock: Clock, earlier: Mapping[str, int]
+    states: list[Container],
+    expected: Mapping[str, int],
+    clock: Clock,
+    earlier: Mapping[str, int],
+    replaced: AbstractSet[str],
 ) -> list[Observation]:
     """Compare the containers of each service with the number that the Compose files ask for.
 
     :param expected: for each service the number of containers.
+    :param replaced: the ids of containers that a release took the place of: they say nothing about it.
     :param earlier: restart counts by container id at an earlier look; one that grew means that a container crashed.
     """
     at = timestamp(clock.now())
     observations = []
     for service, wanted in expected.items():
-        found = [item for item in states if item.service == service]
+        found = [item for item in states if item.service == service and item.id not in replaced]
         good = sum(item.good for item in found)
         bad = Counter(item.condition for item in found if not item.good)
         restarts = sum(item.restarts for item in found)

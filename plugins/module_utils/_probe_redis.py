@@ -31,6 +31,12 @@ _PROCESSES = (
     "local h=redis.call('HMGET',m,'beat','quiet') o[i]={m,h[1] or '',h[2] or ''} end "
     "return cjson.encode({now=redis.call('TIME')[1],processes=o})"
 )
+# Sidekiq writes down what a process works on with each beat.
+_AT_WORK = (
+    "local o={} for _,m in ipairs(redis.call('SMEMBERS','processes')) do "
+    "local w=redis.call('HVALS',m..':work') if #w==0 then w=redis.call('HVALS',m..':workers') end "
+    "for _,j in ipairs(w) do o[#o+1]={m,j} end end return cjson.encode({jobs=o})"
+)
 _DELETE = "return cjson.encode({deleted=redis.call('DEL',unpack(KEYS))})"
 
 
@@ -99,6 +105,14 @@ class RedisServer:
         except (KeyError, TypeError, ValueError) as error:
             raise RedisError("redis-cli: an answer that cannot be read") from error
 
+    def jobs_at_work(self) -> list[tuple[str, str]]:
+        """What Sidekiq's processes work on: the host of each, and the job's class and id."""
+        answer = self._ask(_AT_WORK, ())
+        try:
+            return [(identity.rsplit(":", 2)[0], _job(work)) for identity, work in answer["jobs"] or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RedisError("redis-cli: an answer that cannot be read") from error
+
     def _ask(self, script: str, keys: Sequence[str]) -> dict[str, Any]:
         commands = [["AUTH", *self.credentials]] if self.credentials else []
         commands += [["SELECT", str(self.database)], ["EVAL", script, str(len(keys)), *keys]]
@@ -126,6 +140,13 @@ def _reason(lines: list[str]) -> str:
 def _process(now: float, identity: str, beat: str, quiet: str) -> SidekiqProcess:
     hostname = identity.rsplit(":", 2)[0]
     return SidekiqProcess(hostname, max(0.0, now - float(beat)) if beat else None, quiet == "true")
+
+
+def _job(work: str) -> str:
+    """Name a job as an operator finds it in Sidekiq's own pages; Active Job's class stands behind its wrapper's."""
+    payload = json.loads(work)["payload"]
+    job = json.loads(payload) if isinstance(payload, str) else payload
+    return f"{job.get('wrapped') or job['class']} {job['jid']}"
 
 
 def _quoted(argument: str) -> str:

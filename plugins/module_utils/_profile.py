@@ -15,6 +15,8 @@ from ._reader import Reader, like
 MARKER_PREFIX = "slipway-smoke-"
 # What Rails and its database and cache adapters read by convention.
 BOOT_VARIABLES = ("DATABASE_URL", "RAILS_ENV", "RAILS_MASTER_KEY", "REDIS_URL", "SECRET_KEY_BASE")
+NONE, DOCKER_DNS, NGINX_RELOAD, HAPROXY = "none", "docker_dns", "nginx_reload", "haproxy"
+DRAINS = (NONE, DOCKER_DNS, NGINX_RELOAD, HAPROXY)
 VERBS = ("get", "post", "put", "patch", "delete")
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -65,6 +67,31 @@ class Services:
         return tuple(
             name for name in (self.database, self.cache, self.web, self.worker, self.proxy) if name is not None
         )
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """How the proxy is told which web containers it sends requests to.
+
+    :param drain: one of DRAINS.
+    :param upstream: what the proxy calls them: nginx' upstream, HAProxy's backend.
+    :param file: where that is written, inside the application's directory; for nginx_reload and haproxy.
+    :param socket: HAProxy's admin socket, inside the application's directory; for haproxy.
+    :param dns_ttl: seconds for which the proxy goes on with an address that it looked up; for docker_dns.
+    :param maintenance_page: HTML for visitors while nothing else answers, inside the application's directory.
+    """
+
+    drain: str = NONE
+    upstream: str = "web"
+    file: str | None = None
+    socket: str | None = None
+    dns_ttl: float = 10
+    maintenance_page: str | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether it sends requests where it is told to, whatever else runs."""
+        return self.drain in {NGINX_RELOAD, HAPROXY}
 
 
 @dataclass(frozen=True)
@@ -222,6 +249,7 @@ class Profile:
     :param critical_timeout: seconds that a request may take before it counts as failed.
     :param boot_variables: variables of the web service without which Rails does not boot; a rehearsal gives no other.
     :param web_port: where the web service listens inside its container.
+    :param worker_drain: seconds that a worker which took no more jobs is given to finish those it has.
     :param state_directory: where the ledgers of the host's applications lie.
     :param backup_directory: where backups go; beside the ledger when None.
     :param uploads: directories with files of users, inside `directory`; backups hold them.
@@ -248,6 +276,8 @@ class Profile:
     verify_tls: bool = True
     ca_file: str | None = None
     redis: Redis = Redis()
+    proxy: Proxy = Proxy()
+    worker_drain: float = 25
     login: Login | None = None
     pages: tuple[Page, ...] = ()
     caches: tuple[Cache, ...] = ()
@@ -391,6 +421,8 @@ def _profile(reader: Reader) -> Profile | None:
         "verify_tls": reader.flag("verify_tls", default=True),
         "ca_file": reader.text("ca_file", _absolute),
         "redis": reader.inside("redis", _redis) or Redis(),
+        "proxy": reader.inside("proxy", _proxy) or Proxy(),
+        "worker_drain": reader.number("worker_drain", 25, least=0, most=3600),
         "login": reader.inside("login", _login),
         "pages": reader.items("pages", _page),
         "caches": reader.items("caches", _cache),
@@ -408,6 +440,10 @@ def _profile(reader: Reader) -> Profile | None:
         reader.problem("compose_files", "must not be empty")
     if optional["caches"] and services is not None and services.cache is None:
         reader.problem("services.cache", "is required, since application.caches names keys in it")
+    if optional["proxy"].drain != NONE and services is not None and services.proxy is None:
+        reader.problem(
+            "services.proxy", "is required, since application.proxy says how it learns where to send requests"
+        )
     names = [flow.name for flow in optional["flows"]]
     for repeated in sorted({item for item in names if names.count(item) > 1}):
         reader.problem("flows", f"names {repeated!r} twice")
@@ -461,6 +497,27 @@ def _redis(reader: Reader) -> Redis:
             reader.problem(key, "must be a whole number")
         numbers[key] = int(number)
     return Redis(**numbers)
+
+
+def _proxy(reader: Reader) -> Proxy:
+    drain = reader.text("drain", _drain, required=True) or NONE
+    told, runtime = drain in {NGINX_RELOAD, HAPROXY}, drain == HAPROXY
+    proxy = Proxy(
+        drain,
+        reader.text("upstream", _service, default="web") or "web",
+        reader.text("file", _relative, required=told),
+        reader.text("socket", _relative, required=runtime),
+        reader.number("dns_ttl", 10, least=0, most=3600) or 0,
+        reader.text("maintenance_page", _relative),
+    )
+    for key, given, wanted in (("file", proxy.file, told), ("socket", proxy.socket, runtime)):
+        if given is not None and not wanted:
+            reader.problem(key, f"has no meaning where drain is {drain}")
+    return proxy
+
+
+def _drain(value: str) -> str | None:
+    return None if value in DRAINS else f"must be one of {', '.join(DRAINS)}"
 
 
 def _login(reader: Reader) -> Login | None:

@@ -105,9 +105,18 @@ class Site:
 
     def compose_of(self, release: Release) -> Compose:
         """The project through a release's own files: those in place when they are its own, else those staged for it."""
-        if self.checkout.exists and self.checkout.head() == release.commit:
-            return Compose(self.runner, self.profile, version=release.version)
-        return Compose(self.runner, self.profile, self.source(release.version), release.version)
+        in_place = self.checkout.exists and self.checkout.head() == release.commit
+        source = None if in_place else self.source(release.version)
+        return Compose(self.runner, self.profile, source, release.version, self._env_file_of(release))
+
+    def _env_file_of(self, release: Release) -> Path:
+        """The env file that a release's containers are made with: the one in place, or the one that was replaced."""
+        candidate = self.ledger.state().candidate
+        if candidate is not None and candidate.before.version == release.version:
+            kept = self.replaced_env_file(candidate.version)
+            if candidate.reached("switching") and kept.exists():
+                return kept
+        return self.env_file.path
 
     def kept_name(self, service: str, version: str) -> str:
         """The tag under which a release's image is kept, whatever the Compose files call it."""
@@ -124,8 +133,12 @@ class Site:
 
     def containers(self, service: str | None = None) -> list[Container]:
         """The project's running containers, without one-off ones."""
+        return [item for item in self.all_containers() if item.running and service in (None, item.service)]
+
+    def all_containers(self) -> list[Container]:
+        """The project's containers, running or not, without one-off ones."""
         known = self._containers if self._containers is not None else self.docker.containers(self.profile.name)
-        return [item for item in known if item.running and not item.oneoff and service in (None, item.service)]
+        return [item for item in known if not item.oneoff]
 
     @property
     def code_services(self) -> list[str]:
@@ -133,12 +146,17 @@ class Site:
         services = self.profile.services
         return [services.web] + ([services.worker] if services.worker else [])
 
-    def runs(self, release: Release) -> list[str]:
-        """Why the running containers are not `release`'s; empty when they are."""
+    def runs(self, release: Release, *, beside: bool = False) -> list[str]:
+        """Why the running containers are not `release`'s; empty when they are.
+
+        :param beside: web containers that were replaced may still run beside them.
+        """
         running = self.containers()
         wrong = []
         for service, image in release.images.items():
             mine = [item for item in running if item.service == service]
+            if beside and service == self.profile.services.web:
+                mine = [item for item in mine if item.image == image]
             if not mine and service in self.code_services:
                 wrong.append(f"no container of {service} runs")
             wrong += [

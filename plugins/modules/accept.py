@@ -10,7 +10,7 @@ short_description: End the possibility of going back from the release that stand
 version_added: 0.1.0
 description:
   - Notes in the ledger who accepted the release that stands, and when. A rollback is refused from then on.
-  - Changes nothing else.
+  - Removes the stopped containers of the release before, which were kept for the way back.
 author: Slipway contributors (@slipway)
 options:
   owner:
@@ -39,7 +39,9 @@ accepted:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, carry_out
 from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils._plan_switch import forget_replaced
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 
@@ -55,6 +57,8 @@ def main() -> None:
         if known is None:
             with ledger.locked():
                 known = ledger.accept(module.params["owner"])
+                release = ledger.known_release(known["release"])
+                carry_out(site, Plan("accept", release.version, "switch", [forget_replaced(site, release)]))
                 return {"changed": True, "accepted": known}
         return {"changed": False, "accepted": known}
 

@@ -23,11 +23,12 @@ options:
     type: str
   schema:
     description:
-      - V(back) undoes the release's migrations, which needs the application to be stopped for some seconds.
+      - V(back) undoes the release's migrations, behind the maintenance page where the release stood already.
       - V(keep) leaves the new schema where the rehearsal showed that the release before runs on it, nothing lost.
+      - V(auto) keeps it for a release that stood, and takes it back with one on its way in.
     type: str
-    choices: [back, keep]
-    default: back
+    choices: [auto, back, keep]
+    default: auto
   timeout:
     description: Seconds that undoing the migrations may take.
     type: float
@@ -102,7 +103,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 def main() -> None:
     """Run the module."""
     spec = {**RUN_ARGUMENTS, "version": {"type": "str"}, "timeout": {"type": "float", "default": 3600.0}}
-    spec["schema"] = {"type": "str", "choices": ["back", "keep"], "default": "back"}
+    spec["schema"] = {"type": "str", "choices": ["auto", "back", "keep"], "default": "auto"}
     module = AnsibleModule(spec, supports_check_mode=True)
 
     def action(site: Site) -> dict[str, Any]:
@@ -114,8 +115,8 @@ def main() -> None:
             return {**result, "taken_back": None, "standing": state.current}
         taken_back, before = way_back(site, state)
         backup, timeout = f"{module.params['run']['id']}-rollback", module.params["timeout"]
-        keep = module.params["schema"] == "keep"
-        outcome = carry(module, site, lambda: rollback(site, backup, timeout, keep_schema=keep), wait=PATIENT)
+        schema = module.params["schema"]
+        outcome = carry(module, site, lambda: rollback(site, backup, timeout, schema=schema), wait=PATIENT)
         result = result_of(site, outcome, taken_back, before.version)
         return {**result, "taken_back": taken_back, "standing": before.version}
 

@@ -32,7 +32,7 @@ IN_PHASE = {
     "stage": Moment("stage", "build the images", delay=0.5),
     "backup": Moment("backup", "dump the database", delay=0.2),
     "migrate": Moment("migrate", "run db:migrate", delay=2.0),
-    "switch": Moment("switch", "start the containers", delay=1.5),
+    "switch": Moment("switch", "start the web containers", delay=1.5),
     "prove": Moment("task", "smoke_test", delay=1.0),
     "rollback": Moment("rollback", "undo the migrations", delay=1.5),
 }

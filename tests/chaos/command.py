@@ -35,7 +35,9 @@ def inventory(host: Host, directory: Path) -> Path:
     lab = ROOT / "inventory" / "lab"
     content = yaml.safe_load((lab / "hosts.yml").read_text())
     build = str(ROOT / "build" / "lab")
-    content["sites"]["hosts"] = {host.name: {"ansible_host": host.address, "lab_directory": build}}
+    # the longer way, which undoes the migrations of a release that stood
+    own = {"ansible_host": host.address, "lab_directory": build, "rollback_schema": "back"}
+    content["sites"]["hosts"] = {host.name: own}
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "hosts.yml").write_text(yaml.safe_dump(content))
     variables = directory / "group_vars"

@@ -23,6 +23,7 @@ INVENTORY = os.environ.get("SLIPWAY_LAB_INVENTORY", "inventory/lab")
 PUBLISH = r"""
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
+! git -C /srv/git/swarm.git rev-parse --quiet --verify refs/tags/{version} >/dev/null || exit 0
 git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
 cd "$work/swarm"
 {files}

@@ -63,6 +63,9 @@ def test_a_bad_release_is_taken_back(
     assert after.rows == before.rows
     assert after.files == before.files
     assert after.leftovers == []
+    # what answered before ran on all the time, and took over as it was
+    for name, started in before.started.items():
+        assert after.started[name] == started or "worker" in name
     if criterion == "R1":
         # nothing was switched, so that nothing had to be restarted
         assert after.started == before.started
@@ -134,7 +137,7 @@ def test_a_host_that_is_lost_in_the_middle_is_taken_back_when_it_answers_again(p
 
 @pytest.mark.promise("R6")
 def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved(
-    play: Play, look: Look, sh: Sh
+    play: Play, look: Look, sh: Sh, query: Sh
 ) -> None:
     redis = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli --raw"
     # one job that both releases know, one that only 1.1.0 does, and when each is due
@@ -145,10 +148,11 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
     due = sh(f"{redis} zrange schedule 0 -1 withscores")
     assert due.count('"wrapped":"Launch') == 2
 
-    run = play("rollback.yml")
+    run = play("rollback.yml", "-e", "rollback_schema=back")
     assert run.returncode == 0, run.output
     after = look()
     assert after.release == "1.0.0"
+    assert query("SELECT count(*) FROM information_schema.columns WHERE column_name = 'priority'") == "0"
     assert after.leftovers == []
     assert "LaunchWhenQuietJob" not in sh(f"{redis} zrange schedule 0 -1")
     assert "LaunchCampaignJob" in sh(f"{redis} zrange schedule 0 -1")

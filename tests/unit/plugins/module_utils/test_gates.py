@@ -14,7 +14,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Com
 from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Gates, Request, facts, look
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Armed, Before, Candidate, Ledger
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
-from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile, Proxy
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
 
 pytestmark = pytest.mark.promise("G8")
@@ -99,6 +99,41 @@ def test_a_database_outside_the_project_is_refused_without_its_password(tmp_path
     said = refusal(Gates(site(tmp_path, services), REQUEST), "database")
     assert "outside this Compose project" in said
     assert "secret" not in said
+
+
+def proxied(tmp_path: Path, services: dict[str, Any], **proxy: Any) -> Gates:  # noqa: ANN401 - plain data
+    parts = replace(PROFILE.services, proxy="proxy", worker="worker")
+    made = site(tmp_path, {"postgres": {}, "web": {}, "worker": {}, "proxy": {}, **services})
+    vars(made)["profile"] = replace(PROFILE, services=parts, proxy=Proxy(**proxy))
+    vars(made)["directory"] = tmp_path
+    return Gates(made, REQUEST)
+
+
+def test_a_web_service_of_which_there_can_be_one_set_only_is_refused(tmp_path: Path) -> None:
+    ports = {"web": {"ports": [{"published": "80"}]}}
+    assert "service web has ports" in refusal(proxied(tmp_path, ports, drain="docker_dns"), "traffic")
+    named = {"web": {"container_name": "app"}}
+    assert "service web has container_name" in refusal(proxied(tmp_path, named, drain="docker_dns"), "traffic")
+    assert proxied(tmp_path, ports).traffic().startswith("none:")
+
+
+def test_what_a_switch_may_cost_is_said_beforehand(tmp_path: Path) -> None:
+    assert "a request that meets a container as it stops" in proxied(tmp_path, {}, drain="docker_dns").traffic()
+
+
+def test_a_file_that_the_proxy_does_not_see_is_refused(tmp_path: Path) -> None:
+    gates = proxied(tmp_path, {}, drain="nginx_reload", file="upstreams/web.conf")
+    assert "is in no directory that service proxy mounts" in refusal(gates, "traffic")
+    mounted = {"proxy": {"volumes": [{"type": "bind", "source": str(tmp_path / "upstreams")}]}}
+    assert proxied(tmp_path, mounted, drain="nginx_reload", file="upstreams/web.conf").traffic() == "nginx_reload"
+
+
+def test_workers_that_docker_would_kill_are_refused(tmp_path: Path) -> None:
+    said = refusal(proxied(tmp_path, {"worker": {"command": ["sidekiq", "-t", "20"]}}), "workers")
+    assert "stop_grace_period of service worker is 10 s and Sidekiq's timeout 20 s" in said
+    assert "set stop_grace_period to 25s" in said
+    enough = {"worker": {"command": ["sidekiq"], "stop_grace_period": "30s"}}
+    assert proxied(tmp_path, enough).workers() == "30 s to stop, 25 s of them for jobs"
 
 
 def test_a_database_by_its_container_name_is_inside(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _database_restore, _plan_restore
 from ansible_collections.slipway.release.plugins.module_utils._database_facts import DatabaseFacts
-from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out, preview
+from ansible_collections.slipway.release.plugins.module_utils._engine import Step, carry_out, preview
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._manifest import write_manifest
@@ -108,7 +108,7 @@ class World:
 
     # the containers
 
-    def stop(self, *_services: str) -> None:
+    def stop(self) -> None:
         self.act("stop", self.running.clear)
 
     def up(self) -> None:
@@ -168,7 +168,11 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
         differences=lambda restored, present: [f"{restored}, {present}"],
     )
     monkeypatch.setattr(_database_restore, "fingerprint", looks)
-    compose = SimpleNamespace(stop=world.stop, up=world.up, replicas=lambda _name: 1, config={"services": {}})
+    again = [Step("answer", lambda: bool(world.running), world.up), Step("hide the page", lambda: True, world.up)]
+    monkeypatch.setattr(_plan_restore, "answer_again", lambda _site, _release: again)
+    monkeypatch.setattr(_plan_restore, "stop_code", lambda _site, _release, _code: world.stop())
+    page = Step("show the page", lambda: True, world.up)
+    monkeypatch.setattr(_plan_restore, "show_page", lambda _site, _release, _wanted: page)
     return cast(
         "Site",
         SimpleNamespace(
@@ -178,9 +182,7 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
             backups=backups,
             database=world,
             runner=HostRunner(),
-            docker=SimpleNamespace(half_made=lambda _project: [], settle=lambda _project: None),
             code_services=["web", "worker"],
-            compose_of=lambda _release: compose,
             containers=lambda: [SimpleNamespace(service=name) for name in world.running],
             runs=lambda _release: [] if world.running else ["no container of web runs"],
         ),
@@ -246,10 +248,10 @@ def test_uploads_killed_between_both_renames_are_put_back_by_a_rerun(
             raise Killed
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", killed)
-    with pytest.raises(Killed):
-        go(site)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(Killed):
+            go(site)
     assert not (site.directory / "storage").exists()
     monkeypatch.setattr(_plan_restore, "take_backup", lambda *_a, **_o: pytest.fail("it was saved already"))
     go(site, "r2-before")

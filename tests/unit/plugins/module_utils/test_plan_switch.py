@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._engine import Step
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
-from ansible_collections.slipway.release.plugins.module_utils._plan_switch import start_containers
+from ansible_collections.slipway.release.plugins.module_utils._plan_switch import start_services
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 OLD = Release("1.0.0", "a" * 40, {"web": "sha256:1", "proxy": "sha256:2"}, {}, [])
@@ -19,17 +20,18 @@ NEW = Release("1.1.0", "b" * 40, {"web": "sha256:3", "proxy": "sha256:2"}, {}, [
 class World:
     """Two services, of which the proxy mounts a file that is in git."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, mounted: str = "nginx/nginx.conf", drain: str = "nginx_reload") -> None:
         self.file = directory / "nginx" / "nginx.conf"
         self.file.parent.mkdir()
         self.file.write_text("new")
-        self.started = {"web": 200.0, "proxy": 100.0}
+        self.started = {"proxy": 100.0}
+        self.digests = {"proxy": "made of this"}
         self.done: list[str] = []
         self.half_made: list[str] = []
         self.config = {
             "services": {
                 "web": {"volumes": [{"type": "volume", "source": "storage"}]},
-                "proxy": {"volumes": [{"type": "bind", "source": str(self.file)}]},
+                "proxy": {"volumes": [{"type": "bind", "source": str(directory / mounted)}]},
             }
         }
         self.site = cast(
@@ -38,12 +40,13 @@ class World:
                 directory=directory,
                 checkout=SimpleNamespace(differing=lambda _old, _new: ["nginx/nginx.conf", "app/gone.rb"]),
                 containers=lambda service=None: [
-                    SimpleNamespace(service=name, good=True, started=started)
+                    SimpleNamespace(service=name, good=True, started=started, digest="made of this", image="sha256:2")
                     for name, started in self.started.items()
                     if service in {None, name}
                 ],
-                runs=lambda _release: [],
-                profile=SimpleNamespace(name="swarm"),
+                profile=SimpleNamespace(
+                    name="swarm", services=SimpleNamespace(proxy="proxy"), proxy=SimpleNamespace(drain=drain)
+                ),
                 docker=SimpleNamespace(half_made=lambda _project: self.half_made, settle=self.settle),
                 compose_of=lambda _release: self,
             ),
@@ -56,8 +59,8 @@ class World:
     def replicas(self, _service: str) -> int:
         return 1
 
-    def up(self) -> None:
-        self.done.append("up")
+    def start_differing(self, *services: str) -> None:
+        self.done.append(f"start {' '.join(services)}")
 
     def recreate(self, *services: str) -> None:
         self.done.append(f"recreate {' '.join(services)}")
@@ -72,34 +75,53 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+def proxy_step(world: World) -> Step:
+    return start_services(world.site, NEW, OLD, "start the proxy", ["proxy"])
+
+
 def test_a_container_that_was_started_before_its_file_changed_is_made_again_also_after_a_kill(world: World) -> None:
     world.changed_at(150.0)
-    step = start_containers(world.site, NEW, OLD)
+    step = proxy_step(world)
     assert not step.done()
     step.apply()
-    assert world.done == ["settle swarm", "up", "recreate proxy"]
+    assert world.done == ["settle swarm", "recreate proxy"]
     assert step.done()
 
 
 def test_one_that_was_started_afterwards_is_left_alone(world: World) -> None:
     world.changed_at(50.0)
-    step = start_containers(world.site, NEW, OLD)
-    assert step.done()
+    assert proxy_step(world).done()
+
+
+def test_one_that_compose_would_make_otherwise_is_replaced(world: World) -> None:
+    world.changed_at(50.0)
+    world.digests["proxy"] = "made of something else"
+    step = proxy_step(world)
+    assert not step.done()
     step.apply()
-    assert world.done == ["settle swarm", "up"]
+    assert world.done == ["settle swarm", "start proxy"]
+
+
+@pytest.mark.parametrize("drain, left_alone", [("nginx_reload", True), ("docker_dns", False)])
+def test_a_mounted_directory_is_read_anew_by_an_nginx_that_reloads(
+    tmp_path: Path, drain: str, *, left_alone: bool
+) -> None:
+    world = World(tmp_path, "nginx", drain)
+    world.changed_at(150.0)
+    assert proxy_step(world).done() == left_alone
 
 
 def test_a_file_that_is_gone_changed_when_its_directory_did(world: World) -> None:
     world.file.unlink()
     os.utime(world.file.parent, (150.0, 150.0))
-    assert not start_containers(world.site, NEW, OLD).done()
+    assert not proxy_step(world).done()
 
 
 def test_what_a_killed_compose_had_half_made_is_settled_first(world: World) -> None:
     world.changed_at(50.0)
-    world.half_made = ["0123456789ab_swarm-web-2"]
-    step = start_containers(world.site, NEW, OLD)
+    world.half_made = ["0123456789ab_swarm-proxy-1"]
+    step = proxy_step(world)
     assert not step.done()
     step.apply()
-    assert world.done[0] == "settle swarm"
+    assert world.done == ["settle swarm"]
     assert step.done()

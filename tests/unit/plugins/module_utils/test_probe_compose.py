@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._probe import Prober, Request
 
@@ -21,6 +23,23 @@ def look(prober: Prober, looks: int = 1) -> list[Observation]:
 
 def web(seen: list[Observation]) -> Observation:
     return [item for item in seen if item.subject == "web"][-1]
+
+
+def test_containers_that_were_replaced_say_nothing_about_the_release(host: Host, prober: Build, tmp_path: Path) -> None:
+    """`tmp_path` holds the ledger, which names the release's images."""
+    ledger = Ledger(tmp_path / "state/swarm")
+    with ledger.locked():
+        ledger.save_release(Release("1.1.0", "a" * 40, {"web": "sha256:web", "worker": "sha256:worker"}, {}, []))
+        ledger.update(current="1.1.0")
+    source = ledger.release_directory("1.1.0") / "source"
+    source.mkdir()
+    (source / "compose.yml").touch()
+    old = [container("web", 3, state="exited"), container("web", 4)]
+    host.containers += [{**item, "Image": "sha256:replaced"} for item in old]
+    seen = web(look(prober(state_directory=str(tmp_path / "state"))))
+    assert (seen.ok, seen.detail) == (True, "2 of 2 running and healthy, 0 restarts")
+    host.containers[1:3] = []
+    assert web(look(prober(state_directory=str(tmp_path / "state")))).ok is False
 
 
 def test_every_service_of_the_profile_is_compared_with_the_compose_files(prober: Build) -> None:

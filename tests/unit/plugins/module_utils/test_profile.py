@@ -53,6 +53,37 @@ def test_what_may_be_left_out_has_a_default() -> None:
     assert (profile.critical_timeout, profile.verify_tls, profile.redis.cache_database) == (15, True, 0)
 
 
+@pytest.mark.parametrize(
+    "proxy, wrong",
+    [
+        ({"drain": "nginx_reload", "file": "nginx/upstreams/web.conf"}, []),
+        ({"drain": "haproxy", "file": "a/web.cfg", "socket": "run/admin.sock", "upstream": "app"}, []),
+        ({"drain": "docker_dns", "dns_ttl": 5}, []),
+        ({"drain": "none", "maintenance_page": "public/maintenance.html"}, []),
+        ({}, ["application.proxy.drain: is required"]),
+        ({"drain": "traefik"}, ["application.proxy.drain: must be one of none, docker_dns, nginx_reload, haproxy"]),
+        ({"drain": "nginx_reload"}, ["application.proxy.file: is required"]),
+        ({"drain": "haproxy", "file": "a/web.cfg"}, ["application.proxy.socket: is required"]),
+        (
+            {"drain": "docker_dns", "file": "a/web.conf"},
+            ["application.proxy.file: has no meaning where drain is docker_dns"],
+        ),
+    ],
+)
+def test_how_the_proxy_is_told_is_checked_as_a_whole(proxy: dict[str, Any], wrong: list[str]) -> None:
+    mapping = {**PROFILE, "proxy": proxy}
+    assert (problems(mapping) if wrong else []) == wrong
+    if not wrong:
+        assert Profile.parse(mapping).proxy.drain == proxy["drain"]
+
+
+def test_a_proxy_that_is_told_is_a_service() -> None:
+    mapping = {**SMALL, "proxy": {"drain": "docker_dns"}}
+    assert problems(mapping) == [
+        "application.services.proxy: is required, since application.proxy says how it learns where to send requests"
+    ]
+
+
 def test_all_problems_are_reported_at_once() -> None:
     profile = copy.deepcopy(SMALL)
     profile.update(name="Swarm", pagse=[], pages=[{"path": "/ok"}, {"path": "agents"}, {"pth": "/x"}], env_file="../x")

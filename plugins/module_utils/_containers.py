@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The containers of one service: those of a release beside those of another, told apart, made, started.
+
+Compose makes the containers, so that they are the project's own. It is never asked to replace them, for it stops the
+old before the new answers. Those that were replaced are stopped and kept: the way back starts them again as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._errors import SlipwayError
+from ._ledger import write_file
+
+if TYPE_CHECKING:
+    from ._compose import Container
+    from ._ledger import Release
+    from ._site import Site
+
+HEALTHY_WITHIN = 300
+MEMORY_HEADROOM = 1.2
+_PAUSE = 0.2
+_NOT_CONTENT = ("build", "pull_policy", "scale", "depends_on", "image")
+
+
+class Containers:
+    """The containers of one service, told apart by what they were made of.
+
+    Compose's own digest of a container also says how many there were to be when it was made, and those that are made
+    beside others are more than the files say. So what each was made of is noted here, by the id of the container.
+    """
+
+    def __init__(self, site: Site, release: Release, service: str) -> None:
+        self.site, self.release, self.service = site, release, service
+        self._compose = site.compose_of(release)
+        self._notes = site.ledger.root / "containers.json"
+
+    @property
+    def count(self) -> int:
+        """How many there are to be."""
+        return self._compose.replicas(self.service)
+
+    def _digest(self) -> str:
+        model = dict(self._compose.config["services"][self.service])
+        model["deploy"] = {key: value for key, value in (model.get("deploy") or {}).items() if key != "replicas"}
+        content = {key: value for key, value in model.items() if key not in _NOT_CONTENT}
+        content["image"] = self.release.images[self.service]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _noted(self) -> dict[str, str]:
+        notes: dict[str, str] = json.loads(self._notes.read_text("utf-8")) if self._notes.is_file() else {}
+        return notes
+
+    def all(self) -> list[Container]:
+        """All containers of the service, running or not."""
+        return [item for item in self.site.all_containers() if item.service == self.service]
+
+    def own(self) -> list[Container]:
+        """Those that were made of what the release has, running or not."""
+        notes, digest = self._noted(), self._digest()
+        return [
+            item
+            for item in self.all()
+            if item.image == self.release.images[self.service]
+            and (notes[item.id] == digest if item.id in notes else item.digest == self._compose.digests[self.service])
+        ]
+
+    def others(self) -> list[Container]:
+        """The rest of those that run."""
+        own = {item.id for item in self.own()}
+        return [item for item in self.all() if item.running and item.id not in own]
+
+    def good(self) -> list[Container]:
+        """The release's own that run and are healthy, no more than there are to be."""
+        return [item for item in self.own() if item.good][: self.count]
+
+    def waiting(self) -> list[Container]:
+        """The release's own that are still to be started, so that there are as many as there are to be."""
+        own = self.own()
+        good = sum(item.good for item in own)
+        return [item for item in own if not item.good][: max(0, self.count - good)]
+
+    def create(self) -> None:
+        """Make the containers that are missing, beside whatever runs. What is stopped and another's goes first."""
+        own = {item.id for item in self.own()}
+        foreign = [item.id for item in self.all() if not item.running and item.id not in own]
+        if foreign:
+            self.site.docker.remove(foreign)
+        missing = self.count - len(own)
+        if missing <= 0:
+            return
+        known = {item.id for item in self.all()}
+        self._compose.create(self.service, len(known) + missing)
+        there = {item.id for item in self.site.all_containers()}
+        notes = {key: value for key, value in self._noted().items() if key in there}
+        made = {item.id: self._digest() for item in self.all() if item.id not in known}
+        write_file(self._notes, json.dumps({**notes, **made}, indent=1).encode())
+
+    def start(self, some: Sequence[Container]) -> list[Container]:
+        """Start containers and return them when they are healthy."""
+        names = {item.id for item in some}
+        self.site.docker.start(sorted(item.id for item in some if not item.running))
+        deadline = time.monotonic() + HEALTHY_WITHIN
+        while True:
+            now = [item for item in self.all() if item.id in names]
+            if all(item.good for item in now):
+                break
+            bad = [item for item in now if not item.running or item.health == "unhealthy" or item.restarts]
+            if bad or time.monotonic() > deadline:
+                item = (bad or [one for one in now if not one.good])[0]
+                log = self.site.log(self.release.version, f"{self.service}", self.site.docker.logs(item.id))
+                raise SlipwayError(f"{item.name} is {item.condition} instead of healthy (its log: {log})")
+            time.sleep(_PAUSE)
+        return now
+
+    def room(self) -> int:
+        """How many more containers like those that run the host's memory has room for."""
+        needs = [needed for item in self.all() if item.running and (needed := _memory(item))]
+        if not needs:
+            return self.count
+        return int(_available() / (max(needs) * MEMORY_HEADROOM))
+
+
+def _available() -> int:
+    """The host's memory that can be had without swapping, in bytes."""
+    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    return 0
+
+
+def _memory(container: Container) -> int:
+    """The memory of a container's control group in bytes; 0 where the host does not tell (before cgroup v2)."""
+    try:
+        lines = Path(f"/proc/{container.pid}/cgroup").read_text("ascii").splitlines()
+        place = next(line.partition("::")[2] for line in lines if line.startswith("0::"))
+        return int(Path(f"/sys/fs/cgroup{place}/memory.current").read_text("ascii"))
+    except (OSError, StopIteration, ValueError):
+        return 0

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sidekiq's workers: they take no more jobs, finish those they have, and what runs longer goes back to its queue.
+
+Signals, exit and the record of what a process works on: Sidekiq's wiki, pages Signals, Deployment and API.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ._errors import SlipwayError
+from ._probe_redis import RedisServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ._compose import Container
+    from ._site import Site
+
+SIDEKIQ_TIMEOUT = 25.0
+LIVE_WITHIN = 60.0
+STOPPING = 5.0  # seconds that it needs besides
+_QUIET = "TSTP"
+_PAUSE = 0.5
+_TIMEOUT_OPTION = re.compile(r"(?:^|\s)(?:-t\s*|--timeout[\s=])(\d+)")
+_TIMEOUT_SETTING = re.compile(r"^:?timeout:\s*(\d+)", re.MULTILINE)
+_DURATION = re.compile(r"([0-9.]+)(ms|us|h|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+_PUSHED = re.compile(r"Pushed (\d+) jobs back to Redis")
+
+
+def sidekiq_timeout(service: Mapping[str, Any], source: Path) -> float:
+    """Seconds that Sidekiq gives its jobs once it is told to end: its option, its file, or its own default."""
+    command = service.get("command") or []
+    words = command if isinstance(command, str) else " ".join(command)
+    file = source / "config" / "sidekiq.yml"
+    settings = file.read_text("utf-8") if file.is_file() else ""
+    found = _TIMEOUT_OPTION.search(words) or _TIMEOUT_SETTING.search(settings)
+    return float(found[1]) if found else SIDEKIQ_TIMEOUT
+
+
+def seconds(duration: str) -> float:
+    """A duration of Compose's, such as 1m30s, in seconds."""
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(duration))
+
+
+def quiet(site: Site, workers: Sequence[Container]) -> None:
+    """Let workers take no more jobs."""
+    if workers:
+        site.docker.signal([item.id for item in workers], _QUIET)
+
+
+def await_live(site: Site, workers: Sequence[Container]) -> None:
+    """Return when each worker has said that it is ready for jobs, or had its time to; it is judged elsewhere."""
+    hosts = {item.hostname for item in workers}
+    deadline = time.monotonic() + LIVE_WITHIN
+    with suppress(SlipwayError):
+        while time.monotonic() < deadline and not hosts <= {
+            item.hostname for item in _server(site).processes() if item.live
+        }:
+            time.sleep(_PAUSE)
+
+
+def stop_workers(site: Site, workers: Sequence[Container], patience: float) -> dict[str, Any]:
+    """Quiet workers, wait `patience` seconds for jobs that need longer than Sidekiq itself waits, then stop them.
+
+    :returns: how many jobs Sidekiq pushed back to their queues, and which were at work; nothing when there were none.
+    """
+    if not workers:
+        return {}
+    begun = time.time()
+    quiet(site, workers)
+    jobs = _jobs(site, workers)
+    # what a process works on is written down with each of its beats; one that is quiet says so with the next
+    while time.time() - begun < patience and not _idle(site, workers):
+        time.sleep(_PAUSE)
+        jobs = _jobs(site, workers)
+    site.docker.stop([item.id for item in workers])
+    logs = "".join(site.docker.logs(item.id, since=begun) for item in workers)
+    pushed = sum(int(number) for number in _PUSHED.findall(logs))
+    return {"pushed_back": pushed, "at_work": jobs} if pushed else {}
+
+
+def _server(site: Site) -> RedisServer:
+    redis = site.profile.redis.worker_database
+    return RedisServer.find(site.runner, site.containers(), site.profile.services.cache or "", redis)
+
+
+def _idle(site: Site, workers: Sequence[Container]) -> bool:
+    """Whether each has said since it was quiet that it has nothing to do; where nobody can be asked, it has."""
+    hosts = {item.hostname for item in workers}
+    try:
+        said = {item.hostname for item in _server(site).processes() if item.quiet}
+    except SlipwayError:
+        return True
+    return hosts <= said and not _jobs(site, workers)
+
+
+def _jobs(site: Site, workers: Sequence[Container]) -> list[str]:
+    hosts = {item.hostname for item in workers}
+    try:
+        return sorted(job for host, job in _server(site).jobs_at_work() if host in hosts)
+    except SlipwayError:
+        return []

@@ -1,0 +1,77 @@
+"""Nobody notices a deploy or a rollback: each request is answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.host import Host as LabHost
+from lab.writer import Write, Writer
+from tests.scenarios.conftest import SITE, Run
+
+Play = Callable[..., Run]
+Sh = Callable[[str], str]
+
+VERSION = "1.1.5"
+ADDITIVE = """
+class AddRemark < ActiveRecord::Migration[7.2]
+  def change
+    add_column :campaigns, :remark, :string
+  end
+end
+"""
+WEB = "label=com.docker.compose.service=web"
+
+pytestmark = pytest.mark.promise("D4")
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    """A client that creates and deletes campaigns twenty times a second over connections that stay open."""
+    host = LabHost(SITE)
+    password = yaml.safe_load(host.secrets_file.read_text())["vault_operator_password"]
+    return Writer(host.address, "swarm.example.test", password, tmp_path / "writes.jsonl", 280)
+
+
+def failed(writes: list[Write]) -> Counter[str]:
+    return Counter(f"{item.fate} {item.status}" for item in writes if item.fate != "acknowledged")
+
+
+def test_no_request_fails_while_a_release_with_a_migration_comes_and_goes(
+    play: Play, writer: Writer, publish: Callable[..., None], sh: Sh, query: Sh
+) -> None:
+    publish(VERSION, ADDITIVE)
+    with writer:
+        there = play("deploy.yml", "-e", f"release_version={VERSION}")
+        assert there.returncode == 0, there.output
+        deployed = writer.writes()
+        back = play("rollback.yml")
+        assert back.returncode == 0, back.output
+    assert failed(deployed) == Counter()
+    assert failed(writer.writes()) == Counter()
+    assert len(deployed) > 200
+    accounts = writer.accounts(sh)
+    assert not accounts.lost
+    assert not accounts.aside
+    # going back was a switch: nothing was built, booted for a task, or dropped
+    assert back.record["hosts"][SITE]["rails_boots"] == 0
+    assert query("SELECT count(*) FROM information_schema.columns WHERE column_name = 'remark'") == "1"
+    assert sh(f"docker ps --all --filter {WEB} --filter status=exited --quiet | wc -l").strip() == "2"
+
+
+def test_the_maintenance_page_comes_and_goes(play: Play, sh: Sh) -> None:
+    status = (
+        "curl --silent --output /dev/null --write-out '%{http_code}' -H 'Host: swarm.example.test' http://127.0.0.1/up"
+    )
+    for state, expected in (("present", "503"), ("absent", "200")):
+        change = ("playbooks/maintenance.yml", "-e", f"maintenance_state={state}")
+        assert play(*change, "--check").changed == 1
+        run = play(*change)
+        assert run.returncode == 0, run.output
+        assert sh(status).strip() == expected
+        assert play(*change).changed == 0
+    assert "Retry-After" not in sh("curl --silent --include -H 'Host: swarm.example.test' http://127.0.0.1/up")

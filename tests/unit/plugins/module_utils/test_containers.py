@@ -1,0 +1,189 @@
+"""One release's containers beside another's: told apart, made, started, kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _containers
+from ansible_collections.slipway.release.plugins.module_utils._compose import Container
+from ansible_collections.slipway.release.plugins.module_utils._containers import Containers
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+pytestmark = pytest.mark.promise("D4")
+
+OLD = Release("1.0.0", "a" * 40, {"web": "sha256:old"}, {}, [])
+NEW = Release("1.1.0", "b" * 40, {"web": "sha256:new"}, {}, [])
+
+
+def made(name: str, image: str, *, state: str = "running", digest: str = "by compose") -> Container:
+    return Container(
+        id=f"id-{name}",
+        name=name,
+        service="web",
+        image=image,
+        hostname=name,
+        state=state,
+        health="healthy" if state == "running" else None,
+        exit_code=0,
+        restarts=0,
+        oneoff=False,
+        command=(),
+        environment={},
+        digest=digest,
+    )
+
+
+class World:
+    """A project of one service, whose containers Compose and Docker change as the real ones do."""
+
+    def __init__(self, root: Path) -> None:
+        self.containers = [made("web-1", "sha256:old"), made("web-2", "sha256:old")]
+        self.starts_as = "healthy"
+        self.model: dict[str, Any] = {"environment": {"A": "1"}, "deploy": {"replicas": 2}}
+        self.site = cast(
+            "Site",
+            SimpleNamespace(
+                ledger=SimpleNamespace(root=root),
+                all_containers=lambda: self.containers,
+                compose_of=self.compose_of,
+                docker=SimpleNamespace(remove=self.remove, start=self.start, logs=lambda _id: "it broke"),
+                log=lambda version, name, text: f"{version}/{name}: {text}",
+                profile=SimpleNamespace(services=SimpleNamespace(web="none")),
+            ),
+        )
+
+    def compose_of(self, release: Release) -> SimpleNamespace:
+        def create(service: str, count: int) -> None:
+            for _ in range(count - len(self.containers)):
+                taken = {item.name for item in self.containers}
+                name = next(name for name in (f"{service}-{number}" for number in range(1, 9)) if name not in taken)
+                image = release.images[service]
+                self.containers = [
+                    *self.containers,
+                    replace(made(name, image, state="created", digest=f"for {count}"), id=f"id-{name}-{image[7:]}"),
+                ]
+
+        return SimpleNamespace(
+            config={"services": {"web": self.model}},
+            digests={"web": "by compose"},
+            replicas=lambda _service: 2,
+            create=create,
+        )
+
+    def remove(self, ids: Sequence[str]) -> None:
+        self.containers = [item for item in self.containers if item.id not in ids]
+
+    def start(self, ids: Sequence[str]) -> None:
+        self.containers = [
+            replace(item, state="running", health=self.starts_as) if item.id in ids else item
+            for item in self.containers
+        ]
+
+    def stop(self, *names: str) -> None:
+        self.containers = [
+            replace(item, state="exited", health=None) if item.name in names else item for item in self.containers
+        ]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def names(containers: Sequence[Container]) -> list[str]:
+    return [item.name for item in containers]
+
+
+def test_the_new_ones_are_made_beside_the_old_and_found_again_by_another_process(world: World) -> None:
+    Containers(world.site, NEW, "web").create()
+    web = Containers(world.site, NEW, "web")
+    assert names(web.own()) == ["web-3", "web-4"]
+    assert names(web.others()) == ["web-1", "web-2"]
+    assert names(web.waiting()) == ["web-3", "web-4"]
+    web.create()
+    assert len(world.containers) == 4
+
+
+def test_what_people_started_by_compose_is_the_release_s_own(world: World) -> None:
+    web = Containers(world.site, OLD, "web")
+    assert names(web.good()) == ["web-1", "web-2"]
+    assert web.others() == []
+
+
+def test_the_same_image_with_other_settings_is_another_set(world: World) -> None:
+    same = replace(NEW, images={"web": "sha256:old"})
+    Containers(world.site, same, "web").create()
+    assert names(Containers(world.site, same, "web").own()) == ["web-1", "web-2"]
+    Containers(world.site, NEW, "web").create()
+    world.model = {"environment": {"A": "2"}, "deploy": {"replicas": 2}}
+    assert names(Containers(world.site, NEW, "web").own()) == []
+
+
+def test_how_many_there_are_to_be_makes_no_other_set(world: World) -> None:
+    Containers(world.site, NEW, "web").create()
+    world.model = {"environment": {"A": "1"}, "deploy": {"replicas": 3}}
+    assert names(Containers(world.site, NEW, "web").own()) == ["web-3", "web-4"]
+
+
+def test_the_replaced_are_kept_until_the_next_switch(world: World) -> None:
+    web = Containers(world.site, NEW, "web")
+    web.create()
+    web.start(web.waiting())
+    world.stop("web-1", "web-2")
+    # the way back starts them as they are
+    back = Containers(world.site, OLD, "web")
+    back.create()
+    assert names(back.waiting()) == ["web-1", "web-2"]
+    assert len(world.containers) == 4
+    next_one = Containers(world.site, replace(NEW, images={"web": "sha256:next"}), "web")
+    next_one.create()
+    assert names(next_one.own()) == ["web-1", "web-2"]
+    assert "sha256:old" not in {item.image for item in world.containers}
+
+
+def test_notes_about_containers_that_are_gone_are_dropped(world: World, tmp_path: Path) -> None:
+    Containers(world.site, NEW, "web").create()
+    world.remove(["id-web-3-new", "id-web-4-new"])
+    Containers(world.site, replace(NEW, images={"web": "sha256:next"}), "web").create()
+    assert sorted(json.loads((tmp_path / "containers.json").read_text())) == [
+        "id-web-3-next",
+        "id-web-4-next",
+    ]
+    assert (tmp_path / "containers.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_one_that_is_not_healthy_fails_with_its_log(world: World) -> None:
+    web = Containers(world.site, NEW, "web")
+    web.create()
+    world.starts_as = "unhealthy"
+    with pytest.raises(SlipwayError, match=r"web-3 is unhealthy instead of healthy .*1.1.0/web: it broke"):
+        web.start(web.waiting())
+
+
+def test_one_that_never_becomes_healthy_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_containers, "HEALTHY_WITHIN", 0.1)
+    web = Containers(world.site, NEW, "web")
+    web.create()
+    world.starts_as = "starting"
+    with pytest.raises(SlipwayError, match="web-3 is starting instead of healthy"):
+        web.start(web.waiting())
+
+
+def test_as_many_at_once_as_the_memory_allows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Containers(world.site, OLD, "web")
+    monkeypatch.setattr(_containers, "_available", lambda: 300_000_000)
+    monkeypatch.setattr(_containers, "_memory", lambda _container: 200_000_000)
+    assert web.room() == 1
+    monkeypatch.setattr(_containers, "_memory", lambda _container: 100_000_000)
+    assert web.room() == 2
+    # before cgroup v2 nobody tells
+    monkeypatch.setattr(_containers, "_memory", lambda _container: 0)
+    assert web.room() == web.count
