@@ -54,13 +54,10 @@ def traffic_of(site: Site) -> Traffic:
     return Unguided()
 
 
-def proxy_container(site: Site) -> Container:
-    """The container of the proxy, which runs."""
-    service = site.profile.services.proxy or ""
-    found = site.containers(service)
-    if not found:
-        raise SlipwayError(f"service {service} does not run: nobody could be told where to send requests")
-    return found[0]
+def proxy_container(site: Site) -> Container | None:
+    """The container of the proxy; None while it does not run, as before a first install: it reads its file later."""
+    found = site.containers(site.profile.services.proxy or "")
+    return found[0] if found else None
 
 
 class Unguided:
@@ -121,10 +118,9 @@ class NginxReload:
         self._file = _File(site)
 
     def targets(self) -> set[str] | None:
-        """The containers in the file, where nginx has read it since it was written."""
-        if not self._file.path.is_file():
-            return set()
-        return self._file.names() if self._loaded().read_text("utf-8") == self._file.read() else set()
+        """The containers in the file, where nginx has read it since it was written, or will."""
+        read = proxy_container(self._site) is None or self._loaded().read_text("utf-8") == self._file.read()
+        return self._file.names() if read else set()
 
     def _loaded(self) -> Path:
         """A copy of what nginx read last: killed in between, the file alone would not tell."""
@@ -140,6 +136,10 @@ class NginxReload:
         servers = "".join(f"  server {item.name}:{port};\n" for item in containers)
         text = f"{_HEAD}upstream {site.profile.proxy.upstream} {{\n{servers}}}\n"
         proxy = proxy_container(site)
+        if proxy is None:
+            self._file.write(text)
+            write_file(self._loaded(), text.encode())
+            return
         old = _workers(site, proxy)
         self._file.write(text)
         docker = Docker(site.runner)
@@ -161,7 +161,7 @@ class NginxReload:
         del containers
         proxy = proxy_container(self._site)
         deadline = time.monotonic() + LET_GO_WITHIN
-        while _workers(self._site, proxy, leaving=True) and time.monotonic() < deadline:
+        while proxy is not None and _workers(self._site, proxy, leaving=True) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
 
 
@@ -216,13 +216,20 @@ class Haproxy:
         return {row["svname"]: row for row in rows}
 
     def targets(self) -> set[str] | None:
-        """The servers that are up, where the file says the same."""
+        """The servers that are up, where the file says the same; those in the file while HAProxy does not run."""
+        if proxy_container(self._site) is None:
+            return self._file.names()
         live = {name for name, row in self._servers().items() if row["status"].startswith("UP")}
         return live if live == self._file.names() else set()
 
     def move(self, containers: Sequence[Container]) -> None:
         """Add what is missing, wait until HAProxy finds it up, then let the others only finish what they have."""
         port, wanted = self._site.profile.web_port, {item.name for item in containers}
+        lines = "".join(f"  server {item.name} {item.name}:{port} check\n" for item in containers)
+        text = f"{_HEAD}backend {self._backend}\n{lines}"
+        if proxy_container(self._site) is None:
+            self._file.write(text)
+            return
         servers = self._servers()
         for item in containers:
             server = f"{self._backend}/{item.name}"
@@ -236,8 +243,7 @@ class Haproxy:
                 self._tell(f"enable health {server}")
                 self._tell(f"enable server {server}")
         self._await_up(wanted)
-        text = "".join(f"  server {item.name} {item.name}:{port} check\n" for item in containers)
-        self._file.write(f"{_HEAD}backend {self._backend}\n{text}")
+        self._file.write(text)
         for name in servers.keys() - wanted:
             self._tell(f"set server {self._backend}/{name} state drain")
 
@@ -255,6 +261,8 @@ class Haproxy:
     def let_go(self, containers: Sequence[Container]) -> None:
         """Wait until they have no session, or their time has passed; then forget all that the file does not name."""
         del containers
+        if proxy_container(self._site) is None:
+            return
         deadline = time.monotonic() + LET_GO_WITHIN
         while True:
             rows = {name: row for name, row in self._servers().items() if name not in self._file.names()}

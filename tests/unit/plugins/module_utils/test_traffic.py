@@ -130,6 +130,16 @@ def test_old_workers_are_waited_for_until_their_time_is_over(
     assert time.monotonic() - began < 0.2
 
 
+def test_a_proxy_that_is_still_to_start_finds_its_file(site: Site, nginx: Nginx) -> None:
+    vars(site)["containers"] = lambda _service=None: []
+    traffic = NginxReload(site)
+    traffic.move([container("swarm-web-1")])
+    assert traffic.targets() == {"swarm-web-1"}
+    assert nginx.reloads == 0
+    vars(site)["containers"] = lambda _service=None: [container("swarm-proxy-1")]
+    assert traffic.targets() == {"swarm-web-1"}
+
+
 class Admin(threading.Thread):
     """HAProxy's admin socket: one command a connection, servers with a state each."""
 
@@ -228,6 +238,14 @@ def test_a_server_that_haproxy_never_finds_up_gets_nothing(
         Haproxy(proxied).move([container("swarm-web-3")])
     assert admin.servers["swarm-web-1"] == "UP"
     assert not (proxied.directory / "upstreams/web.cfg").exists()
+
+
+def test_an_haproxy_that_is_still_to_start_finds_its_file(proxied: Site) -> None:
+    vars(proxied)["containers"] = lambda _service=None: []
+    traffic = Haproxy(proxied)
+    traffic.move([container("swarm-web-1")])
+    assert traffic.targets() == {"swarm-web-1"}
+    traffic.let_go([container("swarm-web-2")])
 
 
 def test_a_socket_that_does_not_answer_is_named(proxied: Site) -> None:
