@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -258,12 +259,14 @@ def make_room(site: Site, old: Release | None, new: Release, alone: Callable[[],
 
 
 def stop_code(site: Site, release: Release, containers: list[Container]) -> dict[str, Any]:
-    """Stop containers of the application's code and keep them: workers when they have finished, then the others."""
+    """Stop containers of the application's code and keep them; workers finish their jobs meanwhile."""
     workers = [item for item in containers if item.service == site.profile.services.worker]
-    facts = end_workers(site, release, workers)
     others = [item.id for item in containers if item.service != site.profile.services.worker]
-    if others:
-        site.docker.stop(others)
+    with ThreadPoolExecutor(1) as beside:
+        stopped = beside.submit(site.docker.stop, others) if others else None
+        facts = end_workers(site, release, workers)
+        if stopped is not None:
+            stopped.result()
     return {**facts, "stopped": [item.name for item in containers]}
 
 
