@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._certificate import CODE, DOWN, RESTORE, Certificate
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     Before,
@@ -15,6 +17,10 @@ from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     State,
 )
 from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import (
+    AUTO,
+    BACK,
+    KEEP,
+    _WayBack,
     died_early,
     migrations_to_undo,
     rollback_commands,
@@ -134,3 +140,67 @@ def test_what_was_accepted_has_no_way_back(tmp_path: Path) -> None:
         site.ledger.accept("anna@controller")
         with pytest.raises(SlipwayError, match=r"no way back from 1\.1\.0: anna@controller accepted it at"):
             way_back(site, site.ledger.state())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """1.1.0 with one migration stands, 1.0.0 was before it."""
+    ledger = Ledger(tmp_path)
+    with ledger.locked():
+        ledger.save_release(replace(release(["1", "2"]), version="1.1.0"))
+        ledger.update(candidate=Candidate("1.1.0", "staged", Before("1.0.0", [], None)))
+        ledger.enter("backed_up", migrations=["1"], schema="s", backup="b1")
+        ledger.update(candidate=None, current="1.1.0")
+    database = SimpleNamespace(migrations=lambda: ["1", "2"])
+    return cast("Site", SimpleNamespace(ledger=ledger, database=database))
+
+
+def rehearsed(site: Site, **found: Any) -> None:  # noqa: ANN401 - plain data
+    site.ledger.save_certificate(Certificate("1.1.0", "a" * 40, "b1", "now", ["2"], **found))
+
+
+def road(site: Site, schema: str, *, reopened: bool = False) -> str:
+    way = _WayBack(site, "r1-rollback", 60, schema=schema)
+    if reopened:
+        with site.ledger.locked():
+            way.reopen()
+        way = _WayBack(site, "r1-rollback", 60, schema=schema)
+    return way.road
+
+
+@pytest.mark.parametrize("schema, expected", [(AUTO, CODE), (KEEP, CODE), (BACK, DOWN)])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_release_that_stood_leaves_its_schema_where_that_was_rehearsed(
+    site: Site, schema: str, expected: str, *, reopened: bool
+) -> None:
+    """Also when the rollback was killed after the release was named."""
+    rehearsed(site, side_by_side_wrong=[])
+    assert road(site, schema, reopened=reopened) == expected
+
+
+@pytest.mark.parametrize("schema, expected", [(AUTO, DOWN), (KEEP, CODE), (BACK, DOWN)])
+def test_a_release_on_its_way_in_leaves_no_trace(site: Site, schema: str, expected: str) -> None:
+    rehearsed(site, side_by_side_wrong=[])
+    with site.ledger.locked():
+        site.ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", ["1"], "s", "b1")), current="1.0.0")
+    assert road(site, schema) == expected
+
+
+@pytest.mark.parametrize(
+    "found, expected",
+    [
+        ({"side_by_side_wrong": ["/agents: 500"]}, DOWN),
+        ({"side_by_side_wrong": [], "destroyed": ["a column is gone"], "down_wrong": ["it raises"]}, RESTORE),
+        ({"side_by_side_wrong": [], "down_wrong": ["it raises"]}, CODE),
+        ({"side_by_side_wrong": None, "down_wrong": ["it raises"]}, RESTORE),
+    ],
+)
+def test_nothing_is_left_that_was_not_seen_to_work(site: Site, found: dict[str, Any], expected: str) -> None:
+    rehearsed(site, **found)
+    assert road(site, AUTO) == expected
+
+
+def test_other_migrations_than_those_rehearsed_are_taken_down(site: Site) -> None:
+    assert road(site, AUTO) == DOWN
+    site.ledger.save_certificate(Certificate("1.1.0", "a" * 40, "b1", "now", ["2", "3"], side_by_side_wrong=[]))
+    assert road(site, AUTO) == DOWN
