@@ -84,14 +84,9 @@ def test_a_missing_secret(play: Play, sh: Sh) -> None:
         _refused(play("deploy.yml", *NEXT), "SECRET_KEY_BASE has no value in /opt/swarm/.env")
 
 
-def test_a_wrong_compose_file(play: Play, tmp_path: Path) -> None:
-    profile = (ROOT / "examples/swarm/profile.yml").read_text()
-    changed = profile.replace("compose_files: [compose.yml]", "compose_files: [docker-compose.prod.yml]")
-    assert changed != profile
-    path = tmp_path / "profile.yml"
-    path.write_text(changed)
+def test_a_wrong_compose_file(play: Play) -> None:
     _refused(
-        play("deploy.yml", *NEXT, "-e", f"@{path}"),
+        play("deploy.yml", *NEXT, "-e", json.dumps({"site_compose_files": ["docker-compose.prod.yml"]})),
         "/opt/swarm/docker-compose.prod.yml does not exist",
         "application.compose_files",
     )
