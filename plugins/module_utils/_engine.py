@@ -71,7 +71,8 @@ class StepError(SlipwayError):
 
 def preview(site: Site, plan: Plan) -> Outcome:
     """What carrying out the plan would change as the host stands now."""
-    return Outcome(site.ledger.now(), changed=[step.name for step in plan.steps if not step.done()])
+    with site.at_rest():
+        return Outcome(site.ledger.now(), changed=[step.name for step in plan.steps if not step.done()])
 
 
 def carry_out(site: Site, plan: Plan) -> Outcome:
@@ -91,7 +92,9 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
 
     for step in plan.steps:
         try:
-            if step.done():
+            with site.at_rest():
+                done = step.done()
+            if done:
                 continue
             site.ledger.journal({**about, "step": step.name, "event": "begin"})
             facts = step.apply() or {}

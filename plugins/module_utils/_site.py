@@ -77,7 +77,9 @@ class Site:
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
         self.env_file = EnvFile(self.directory / profile.env_file)
         self.rails_boots = 0
+        self._resting = False
         self._containers: list[Container] | None = None
+        self._composes: dict[tuple[object, ...], Compose] = {}
 
     @cached_property
     def compose(self) -> Compose:
@@ -106,8 +108,13 @@ class Site:
     def compose_of(self, release: Release) -> Compose:
         """The project through a release's own files: those in place when they are its own, else those staged for it."""
         in_place = self.checkout.exists and self.checkout.head() == release.commit
-        source = None if in_place else self.source(release.version)
-        return Compose(self.runner, self.profile, source, release.version, self._env_file_of(release))
+        source, env_file = None if in_place else self.source(release.version), self._env_file_of(release)
+        content = env_file.read_bytes() if env_file.is_file() else b""
+        # what Compose says of the same files stays the same, and asking takes a while
+        key = (release.version, release.commit, source, env_file, content)
+        if key not in self._composes:
+            self._composes[key] = Compose(self.runner, self.profile, source, release.version, env_file)
+        return self._composes[key]
 
     def _env_file_of(self, release: Release) -> Path:
         """The env file that a release's containers are made with: the one in place, or the one that was replaced."""
@@ -124,12 +131,13 @@ class Site:
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Look at the containers once for all questions inside the block, which changes none."""
-        self._containers = self.docker.containers(self.profile.name)
+        """Look at the containers once at most for all questions inside the block, which changes none."""
+        outermost, self._resting = not self._resting, True
         try:
             yield
         finally:
-            self._containers = None
+            if outermost:
+                self._resting, self._containers = False, None
 
     def containers(self, service: str | None = None) -> list[Container]:
         """The project's running containers, without one-off ones."""
@@ -137,7 +145,10 @@ class Site:
 
     def all_containers(self) -> list[Container]:
         """The project's containers, running or not, without one-off ones."""
-        known = self._containers if self._containers is not None else self.docker.containers(self.profile.name)
+        known = self._containers
+        if known is None:
+            known = self.docker.containers(self.profile.name)
+            self._containers = known if self._resting else None
         return [item for item in known if not item.oneoff]
 
     @property

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +15,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     # the engine itself uses nothing of a site but its ledger
-    return cast("Site", SimpleNamespace(ledger=Ledger(tmp_path / "swarm")))
+    return cast("Site", SimpleNamespace(ledger=Ledger(tmp_path / "swarm"), at_rest=nullcontext))
 
 
 class World:

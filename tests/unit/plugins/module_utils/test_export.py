@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, cast
@@ -52,7 +53,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     place = ledger.root / "backups/b1"
     place.mkdir()
     write_manifest(place, {"id": "b1"}, {})
-    return cast("Site", SimpleNamespace(ledger=ledger, backups=place.parent, runner=Runner(program)))
+    return cast(
+        "Site", SimpleNamespace(ledger=ledger, backups=place.parent, runner=Runner(program), at_rest=nullcontext)
+    )
 
 
 def run(site: Site, recipients: list[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +36,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN40
     manifest = {"id": "b1", "database": {"bytes": 1000, "tables": 9}}
     monkeypatch.setattr(_plan_rehearse, "manifest_of", lambda _site, _backup: manifest)
     monkeypatch.setattr(_plan_rehearse, "check_files", lambda _site, _backup: [])
-    return SimpleNamespace(ledger=ledger)
+    return SimpleNamespace(ledger=ledger, at_rest=nullcontext)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,6 +178,7 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
         "Site",
         SimpleNamespace(
             profile=SimpleNamespace(name="swarm", uploads=("storage",)),
+            at_rest=nullcontext,
             directory=directory,
             ledger=ledger,
             backups=backups,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -34,7 +35,7 @@ def make(root: Path, ages: list[float]) -> Site:
     ledger = Ledger(root / "ledger", lambda: NOW)
     with ledger.locked():
         pass
-    site = cast("Site", SimpleNamespace(ledger=ledger, backups=ledger.root / "backups"))
+    site = cast("Site", SimpleNamespace(ledger=ledger, backups=ledger.root / "backups", at_rest=nullcontext))
     for number, age in enumerate(ages):
         place = site.backups / f"b{number}"
         place.mkdir()
