@@ -21,8 +21,9 @@ class Certificate:
     :param destroyed: what happened to values that were there before, each one line, announced or not.
     :param losses: those of them that nobody announced.
     :param down_wrong: why taking the migrations down does not give what was there before; empty when it does.
-    :param side_by_side_wrong: why the release before cannot run on the new schema; empty when it can; None when there
-        was none to try.
+    :param side_by_side_wrong: what failed in the release before when its processes ran on while the migrations were
+        applied; empty when nothing did; None when there was none to try.
+    :param old_code_wrong: the same of processes that were started afterwards: Rails reads the schema once.
     :param drops: for each new column the number of values that taking the migrations down drops.
     :param locks: for each table that was there before, the strongest lock that a statement took on it.
     :param rewritten: tables that PostgreSQL wrote anew.
@@ -42,6 +43,7 @@ class Certificate:
     losses: list[str] = field(default_factory=list)
     down_wrong: list[str] = field(default_factory=list)
     side_by_side_wrong: list[str] | None = None
+    old_code_wrong: list[str] | None = None
     drops: dict[str, int] = field(default_factory=dict)
     locks: dict[str, str] = field(default_factory=dict)
     rewritten: list[str] = field(default_factory=list)
@@ -73,7 +75,7 @@ class Certificate:
     @property
     def may_keep(self) -> bool:
         """Whether the release before may run on the new schema, with every value from before."""
-        return self.side_by_side_wrong == [] and not self.destroyed
+        return self.old_code_wrong == [] and not self.destroyed
 
     @property
     def road(self) -> str:
@@ -107,9 +109,13 @@ class Certificate:
             if values and not self.down_wrong
         ]
         if self.side_by_side_wrong == []:
-            lines.append(f"{before} passed its critical flows on the new schema: the two may run side by side")
+            lines.append(f"{before} passed its critical flows while it ran on: the two may run side by side")
         elif self.side_by_side_wrong:
-            lines.append(f"{before} does not run on the new schema: {self.side_by_side_wrong[0]}")
+            lines.append(f"{before} cannot run on meanwhile, it is stopped first: {self.side_by_side_wrong[0]}")
+        if self.old_code_wrong == []:
+            lines.append(f"{before} passed its critical flows when it was started on the new schema")
+        elif self.old_code_wrong:
+            lines.append(f"{before} does not run on the new schema: {self.old_code_wrong[0]}")
         if self.road == RESTORE:
             lines.append(
                 f"backup {self.backup} is restored beside the database and takes its place, "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._compose import NOT_THE_PROJECT_S, Compose, Docker
-from ._database_facts import DatabaseFacts, quoted
+from ._database_facts import DatabaseFacts, literal, quoted
 from ._errors import CommandError, SlipwayError
 from ._postgres import Database
 
@@ -154,16 +154,20 @@ class Scratch:
         self.database.query(self._dress, database="postgres")
 
     def copy(self, name: str) -> None:
-        """Copy the application's database, which nobody uses now, under another name."""
+        """Copy the application's database under another name; whoever is connected to it is sent away."""
         own = self._site.profile.database.name
-        self.database.query(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(own)}", database="postgres")
+        away = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(own)}"  # noqa: S608 - quoted
+        copied = f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(own)}"
+        self.database.query(f"{away} \\g /dev/null\n{copied}", database="postgres")
 
     def put_back(self, name: str) -> None:
-        """Let a copy take the place of the application's database."""
+        """Let the application's database be as its copy is, which stays."""
         own = self._site.profile.database.name
-        self.database.query(f"DROP DATABASE {quoted(own)} WITH (FORCE)", database="postgres")
-        self.database.query(f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(own)}", database="postgres")
-        self.database.query(self._dress, database="postgres")
+        self.database.query(
+            f"DROP DATABASE {quoted(own)} WITH (FORCE); CREATE DATABASE {quoted(own)} TEMPLATE {quoted(name)}; "
+            f"{self._dress}",
+            database="postgres",
+        )
 
     def _variables(self, service: Mapping[str, Any]) -> dict[str, str]:
         """What the application needs to boot, and nothing else."""
@@ -178,11 +182,23 @@ class Scratch:
         done = self._runner.run(argv, env=environment, timeout=timeout, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def serve(self, compose: Compose, image: str) -> str:
-        """Start the web service from `image` and return its address."""
+    def serve(self, compose: Compose, image: str) -> None:
+        """Start the web service from `image`."""
         name = self._site.profile.services.web
         service = compose.config["services"][name]
         self._start(name, service, image, service.get("command") or [], self._variables(service))
+
+    def stop_serving(self) -> None:
+        """End the web service at once."""
+        self._runner.run(["docker", "kill", self._name(self._site.profile.services.web)], check=False)
+
+    def serve_again(self) -> None:
+        """Start the web service anew."""
+        self._runner.run(["docker", "start", self._name(self._site.profile.services.web)])
+
+    def address(self) -> str:
+        """The IP address of the web service."""
+        name = self._site.profile.services.web
         template = f'{{{{(index .NetworkSettings.Networks "{self._network}").IPAddress}}}}'
         found = self._runner.run(["docker", "inspect", "--format", template, self._name(name)])
         return found.stdout.strip()

@@ -58,11 +58,21 @@ def certificate(sh: Sh) -> Callable[[str], dict[str, Any]]:
 def test_a_good_release_was_rehearsed(certificate: Callable[[str], dict[str, Any]], sh: Sh) -> None:
     found = certificate("1.1.0")
     assert found["migrations"] == ["20260302080000", "20260302080100"]
-    assert (found["failed"], found["losses"], found["down_wrong"], found["side_by_side_wrong"]) == (None, [], [], [])
+    assert (found["failed"], found["losses"], found["down_wrong"]) == (None, [], [])
+    assert (found["side_by_side_wrong"], found["old_code_wrong"]) == ([], [])
     assert found["drops"] == {"public.campaigns.priority": 200}
     assert found["locks"] == {"public.campaigns": "AccessExclusiveLock"}
     assert found["writes"]["public.campaigns"] == [0, 200, 0]
-    assert set(found["seconds"]) == {"start", "restore", "compare", "migrate", "down", "old code"}
+    assert set(found["seconds"]) == {
+        "start",
+        "restore",
+        "compare",
+        "old code before",
+        "migrate",
+        "old code running on",
+        "down",
+        "old code",
+    }
     assert any("works on rows" in note for note in found["notes"])
     assert sh(SCRATCH) == ""
 

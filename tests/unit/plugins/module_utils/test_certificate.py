@@ -25,12 +25,12 @@ def certificate(**changes: object) -> Certificate:
     [
         ({"migrations": []}, CODE),
         ({}, DOWN),
-        ({"side_by_side_wrong": []}, DOWN),
-        ({"down_wrong": ["it raises"], "side_by_side_wrong": []}, CODE),
-        ({"down_wrong": ["it raises"], "side_by_side_wrong": ["login: 500"]}, RESTORE),
+        ({"old_code_wrong": []}, DOWN),
+        ({"down_wrong": ["it raises"], "old_code_wrong": []}, CODE),
+        ({"down_wrong": ["it raises"], "old_code_wrong": ["login: 500"]}, RESTORE),
         ({"down_wrong": ["it raises"]}, RESTORE),
         # the code would run, but a value is gone that only the backup has
-        ({"down_wrong": ["it raises"], "side_by_side_wrong": [], "destroyed": ["column x is gone"]}, RESTORE),
+        ({"down_wrong": ["it raises"], "old_code_wrong": [], "destroyed": ["column x is gone"]}, RESTORE),
     ],
 )
 def test_the_road_back_puts_everything_as_it_was_and_loses_least(changes: dict[str, object], road: str) -> None:
@@ -47,7 +47,7 @@ def test_the_plan_names_target_migrations_backup_and_measured_times() -> None:
 
 
 def test_the_plan_of_a_restore_says_why() -> None:
-    lines = certificate(down_wrong=["it raises"], side_by_side_wrong=["login: 500"]).plan("1.0.0")
+    lines = certificate(down_wrong=["it raises"], old_code_wrong=["login: 500"]).plan("1.0.0")
     assert "is no way back: it raises" in lines[2]
     assert "does not run on the new schema: login: 500" in lines[3]
     assert "backup b1 is restored beside the database and takes its place, 0.9 s" in lines[4]

@@ -174,13 +174,13 @@ def test_a_release_that_stood_leaves_its_schema_where_that_was_rehearsed(
     site: Site, schema: str, expected: str, *, reopened: bool
 ) -> None:
     """Also when the rollback was killed after the release was named."""
-    rehearsed(site, side_by_side_wrong=[])
+    rehearsed(site, old_code_wrong=[])
     assert road(site, schema, reopened=reopened) == expected
 
 
 @pytest.mark.parametrize("schema, expected", [(AUTO, DOWN), (KEEP, CODE), (BACK, DOWN)])
 def test_a_release_on_its_way_in_leaves_no_trace(site: Site, schema: str, expected: str) -> None:
-    rehearsed(site, side_by_side_wrong=[])
+    rehearsed(site, old_code_wrong=[])
     with site.ledger.locked():
         site.ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", ["1"], "s", "b1")), current="1.0.0")
     assert road(site, schema) == expected
@@ -189,10 +189,10 @@ def test_a_release_on_its_way_in_leaves_no_trace(site: Site, schema: str, expect
 @pytest.mark.parametrize(
     "found, expected",
     [
-        ({"side_by_side_wrong": ["/agents: 500"]}, DOWN),
-        ({"side_by_side_wrong": [], "destroyed": ["a column is gone"], "down_wrong": ["it raises"]}, RESTORE),
-        ({"side_by_side_wrong": [], "down_wrong": ["it raises"]}, CODE),
-        ({"side_by_side_wrong": None, "down_wrong": ["it raises"]}, RESTORE),
+        ({"side_by_side_wrong": [], "old_code_wrong": ["/agents: 500"]}, DOWN),
+        ({"old_code_wrong": [], "destroyed": ["a column is gone"], "down_wrong": ["it raises"]}, RESTORE),
+        ({"old_code_wrong": [], "down_wrong": ["it raises"]}, CODE),
+        ({"old_code_wrong": None, "down_wrong": ["it raises"]}, RESTORE),
     ],
 )
 def test_nothing_is_left_that_was_not_seen_to_work(site: Site, found: dict[str, Any], expected: str) -> None:
@@ -202,5 +202,5 @@ def test_nothing_is_left_that_was_not_seen_to_work(site: Site, found: dict[str, 
 
 def test_other_migrations_than_those_rehearsed_are_taken_down(site: Site) -> None:
     assert road(site, AUTO) == DOWN
-    site.ledger.save_certificate(Certificate("1.1.0", "a" * 40, "b1", "now", ["2", "3"], side_by_side_wrong=[]))
+    site.ledger.save_certificate(Certificate("1.1.0", "a" * 40, "b1", "now", ["2", "3"], old_code_wrong=[]))
     assert road(site, AUTO) == DOWN
