@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,22 @@ class AddRemark < ActiveRecord::Migration[7.2]
   end
 end
 """
+BEFORE, AFTER = "1.1.6", "1.1.7"
+COLUMN = """
+class AddScratchpad < ActiveRecord::Migration[7.2]
+  def change
+    add_column :campaigns, :scratchpad, :string
+  end
+end
+"""
+DROPPED = """
+class DropScratchpad < ActiveRecord::Migration[7.2]
+  def change
+    remove_column :campaigns, :scratchpad, :string
+  end
+end
+"""
+STATE = "/var/lib/slipway/swarm"
 WEB = "label=com.docker.compose.service=web"
 
 pytestmark = pytest.mark.promise("D4")
@@ -61,6 +78,33 @@ def test_no_request_fails_while_a_release_with_a_migration_comes_and_goes(
     assert back.record["hosts"][SITE]["rails_boots"] == 0
     assert query("SELECT count(*) FROM information_schema.columns WHERE column_name = 'remark'") == "1"
     assert sh(f"docker ps --all --filter {WEB} --filter status=exited --quiet | wc -l").strip() == "2"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.promise("G6")
+def test_a_release_whose_schema_breaks_what_runs_on_comes_in_behind_the_maintenance_page(
+    play: Play, writer: Writer, publish: Callable[..., None], sh: Sh
+) -> None:
+    """Rails reads the schema once: a dropped column breaks processes that run on, and not those started later."""
+    publish(BEFORE, COLUMN)
+    publish(AFTER, COLUMN, DROPPED)
+    there = play("deploy.yml", "-e", f"release_version={BEFORE}", "-e", "rehearse_policy=waived")
+    assert there.returncode == 0, there.output
+    with writer:
+        run = play("deploy.yml", "-e", f"release_version={AFTER}")
+    assert run.returncode == 0, run.output
+    certificate = json.loads(sh(f"cat {STATE}/releases/{AFTER}/certificate.json"))
+    assert certificate["side_by_side_wrong"] == ["create a test campaign: POST /campaigns: 500, expected 302 or 303"]
+    assert certificate["old_code_wrong"] == []
+    journal = [json.loads(line) for line in sh(f"cat {STATE}/journal.jsonl").splitlines()]
+    steps = [item["step"] for item in journal if (item.get("release"), item.get("event")) == (AFTER, "done")]
+    page, stopped, migrated = map(
+        steps.index, ("put the maintenance page up", "stop the web containers", "run db:migrate")
+    )
+    assert page < stopped < migrated
+    # nobody met the broken code, and nobody was left waiting
+    assert set(failed(writer.writes())) == {"unknown 503"}
+    assert not writer.accounts(sh).lost
 
 
 def test_the_maintenance_page_comes_and_goes(play: Play, sh: Sh) -> None:
