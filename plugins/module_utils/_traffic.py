@@ -273,7 +273,9 @@ class Haproxy:
             server = f"{self._backend}/{name}"
             self._tell(f"set server {server} state maint")
             self._tell(f"shutdown sessions server {server}")
-            self._tell(f"del server {server}", "Server deleted")
+            # one whose last session is still being closed stays for now: it gets nothing any more
+            while "still has connections" in self._ask(f"del server {server}") and time.monotonic() < deadline + 1:
+                time.sleep(_PAUSE)
 
 
 def check_file_reaches_proxy(site: Site) -> str | None:
