@@ -28,6 +28,7 @@ SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1e9"))  # smaller ones are f
 LIBRARY = "/opt/bench"
 LONGEST = 600  # seconds that a playbook may take
 PATIENCE = 2400  # seconds that a benchmark may take
+SHOWN = 4000  # characters of what a playbook that failed printed
 # Random hexadecimal digits: as hard to compress as real rows are at worst, and made by the server alone.
 FILL = """
 CREATE TABLE filler (id bigint PRIMARY KEY, campaign_id bigint, content text);
@@ -75,8 +76,8 @@ class Arena:
         with told(f"{size / 1e9:.1f} GB of rows written"):
             self.query(FILL.format(rows=int(size / ROW)))
 
-    def play(self, playbook: str) -> float:
-        """Run a playbook as an operator does; returns its seconds."""
+    def play(self, playbook: str, **given: object) -> float:
+        """Run a playbook as an operator does, with other variables than the lab's; returns its seconds."""
         inventory = ROOT / "build" / "bench" / "inventory"
         (inventory / "group_vars").mkdir(parents=True, exist_ok=True)
         sites = (ROOT / "inventory/lab/hosts.yml").read_text().replace("site1", self.host.name)
@@ -84,16 +85,19 @@ class Arena:
         link = inventory / "group_vars" / "sites"
         link.unlink(missing_ok=True)
         link.symlink_to(ROOT / "inventory/lab/group_vars/sites")
-        given = json.dumps({"lab_directory": str(ROOT / "build/lab"), "rehearse_policy": "waived"})
+        variables = json.dumps({"lab_directory": str(ROOT / "build/lab"), "rehearse_policy": "waived", **given})
         begun = time.monotonic()
-        subprocess.run(
-            ["ansible-playbook", playbook, "-i", str(inventory), "-e", given],
+        done = subprocess.run(
+            ["ansible-playbook", playbook, "-i", str(inventory), "-e", variables],
             cwd=ROOT,
             env={**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"},
-            check=True,
-            stdout=subprocess.DEVNULL,
+            check=False,
+            capture_output=True,
+            text=True,
             timeout=LONGEST,
         )
+        if done.returncode:
+            sys.exit(f"{playbook} failed:\n{(done.stdout + done.stderr)[-SHOWN:]}")
         return time.monotonic() - begun
 
     def install_engine(self) -> None:
@@ -125,12 +129,17 @@ def profile(host: Host) -> object:
     return filled(yaml.safe_load(text)["application"])
 
 
+def stop_when_told(patience: float) -> None:
+    """Let the end come in an orderly way, so that hosts are removed: when told to stop, or after so many seconds."""
+    for stop in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(stop, lambda number, _: sys.exit(128 + number))
+    signal.alarm(int(patience))
+
+
 @contextmanager
 def arena(size: float = 0) -> Iterator[Arena]:
     """Start a host with `size` bytes of rows beside the sample's own; remove it at the end, also when told to stop."""
-    for stop in (signal.SIGTERM, signal.SIGALRM):
-        signal.signal(stop, lambda number, _: sys.exit(128 + number))
-    signal.alarm(PATIENCE)
+    stop_when_told(PATIENCE)
     host = Host(NAME)
     engine.ensure()
     try:
