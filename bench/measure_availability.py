@@ -176,9 +176,14 @@ def load_on(host: Host) -> Load:
     return Load(Target(host.address, "swarm.example.test", password), PATIENCE)
 
 
+def proxy_variables(drain: str) -> dict[str, object]:
+    """What the inventory must say of a host behind that proxy."""
+    return dict(yaml.safe_load((ROOT / "lab/proxies" / f"{drain}.yml").read_text()))
+
+
 def ours(drain: str) -> Figures:
     """Deploy and roll back by the playbooks."""
-    proxy = yaml.safe_load((ROOT / "lab/proxies" / f"{drain}.yml").read_text())
+    proxy = proxy_variables(drain)
     with standing(drain, CYCLES) as made:
         with load_on(made.host) as load:
             booted = []
