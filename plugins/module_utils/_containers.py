@@ -104,7 +104,9 @@ class Containers:
     def start(self, some: Sequence[Container]) -> list[Container]:
         """Start containers and return them when they are healthy."""
         names = {item.id for item in some}
-        self.site.docker.start(sorted(item.id for item in some if not item.running))
+        stopped = sorted(item.id for item in some if not item.running)
+        if stopped:
+            self.site.docker.start(stopped)
         deadline = time.monotonic() + HEALTHY_WITHIN
         while True:
             now = [item for item in self.all() if item.id in names]

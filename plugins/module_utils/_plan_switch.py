@@ -183,7 +183,10 @@ def start_workers(site: Site, release: Release) -> Step:
         workers = workers_of(site, release)
         if workers is not None:
             workers.create()
-            workers.start(workers.waiting())
+            started = workers.start(workers.waiting())
+            if not workers.others():
+                # nobody else works meanwhile, and nobody waits for them later
+                await_live(site, started)
 
     return Step("start the workers", started, start)
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,10 @@ def publish(sh: Callable[[str], str]) -> Callable[..., None]:
     """Push a release of the sample that differs from 1.1.0 by the migrations given."""
 
     def tag(version: str, *migrations: str) -> None:
+        # what one release brought may stay in the database, so that another's has another version
+        first = zlib.crc32(_file_name(migrations[0]).encode()) % 9000 + 1000
         files = "\n".join(
-            f"cat >db/migrate/202607010801{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
+            f"cat >db/migrate/20260701{first}{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)
         )
         content = PUBLISH.format(version=version, files=files)

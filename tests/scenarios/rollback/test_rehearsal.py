@@ -85,7 +85,7 @@ def test_migrations_that_fail_on_the_copy_never_touch_the_site_s_own_data(play: 
     assert "rehearsal: db:migrate: 200 campaigns have no region" in run.output
     assert look() == before
     journal = [json.loads(line) for line in sh(f"tail -n +{known + 1} {STATE}/journal.jsonl").splitlines()]
-    assert {"build the images", "rehearse"} <= {item.get("step") for item in journal}
+    assert "rehearse" in {item.get("step") for item in journal}
     assert not [item for item in journal if (item.get("release"), item.get("step")) == ("1.3.0", "run db:migrate")]
     assert sh(SCRATCH) == ""
 

@@ -160,6 +160,13 @@ def test_notes_about_containers_that_are_gone_are_dropped(world: World, tmp_path
     assert (tmp_path / "containers.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_those_that_a_killed_start_left_running_are_only_waited_for(world: World) -> None:
+    web = Containers(world.site, OLD, "web")
+    world.start = lambda ids: pytest.fail(f"asked to start {ids}")  # type: ignore[method-assign]
+    vars(world.site)["docker"].start = world.start
+    assert names(web.start(web.own())) == ["web-1", "web-2"]
+
+
 def test_one_that_is_not_healthy_fails_with_its_log(world: World) -> None:
     web = Containers(world.site, NEW, "web")
     web.create()
