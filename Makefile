@@ -3,6 +3,8 @@ SHELL := /bin/bash -euo pipefail
 MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+# Molecule's own choice goes by the directory's name alone: two clones would share it, also after a run that was killed
+export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock check lint types unit test demo cells chaos lab lab-down clean
@@ -32,7 +34,8 @@ unit: setup
 	pytest --junit-xml=build/junit/unit.xml
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
-	@molecule test --shared-state --scenario-name default --scenario-name rollback
+	@rm -rf build/molecule build/junit/default.xml build/junit/rollback.xml
+	@molecule test --shared-state --scenario-name default --scenario-name rollback || { scripts/failures; exit 1; }
 	@scripts/coverage --check
 
 demo: setup  ## deploy a good release and a bad one on a throwaway host
@@ -40,6 +43,7 @@ demo: setup  ## deploy a good release and a bad one on a throwaway host
 
 HOSTS ?= site1,site2
 cells: setup  ## six cells of chaos, on a host of their own
+	@rm -rf build/molecule
 	@molecule test --scenario-name chaos
 
 chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share)
