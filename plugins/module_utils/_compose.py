@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._errors import CommandError, SlipwayError
+from ._errors import STARTING_AGAIN, CommandError, SlipwayError
 
 if TYPE_CHECKING:
     from ._process import Completed, Runner
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 BUILD_TIMEOUT = 3600
 UP_TIMEOUT = 300
-NOT_STARTED = 126
-STARTING_AGAIN = (0.5, 2.0)
 ONEOFF = "slipway.oneoff"
 # An image that Compose built bears its labels, and a container of it would count as the project's own.
 NOT_THE_PROJECT_S = ("--label", "com.docker.compose.project=", "--label", "com.docker.compose.service=")
@@ -118,7 +116,7 @@ class Docker:
             try:
                 return self._runner.run(argv, text=text, timeout=timeout)
             except CommandError as error:  # noqa: PERF203 - three turns at most
-                if error.returncode != NOT_STARTED or "OCI runtime exec failed" not in error.output:
+                if not error.not_started:
                     raise
                 time.sleep(pause)
         return self._runner.run(argv, text=text, timeout=timeout)

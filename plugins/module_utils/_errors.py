@@ -5,6 +5,10 @@ from __future__ import annotations
 
 COMMAND_WIDTH = 80
 MESSAGE_WIDTH = 600
+OUTPUT_TAIL = 4000
+# Seconds to wait before a command that Docker failed to start is tried again.
+STARTING_AGAIN = (0.5, 2.0)
+_NOT_STARTED = 126
 
 
 class SlipwayError(Exception):
@@ -35,3 +39,8 @@ class CommandError(SlipwayError):
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         reason = f": {lines[-1]}" if lines else ""
         super().__init__(f"{' '.join(argv)[:COMMAND_WIDTH]} {ended}{reason}"[:MESSAGE_WIDTH])
+
+    @property
+    def not_started(self) -> bool:
+        """Whether Docker failed to start it inside a container, as happens: then it has not begun."""
+        return self.returncode == _NOT_STARTED and "OCI runtime exec failed" in self.output

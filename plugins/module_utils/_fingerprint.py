@@ -35,6 +35,7 @@ _DBLINK = """
     SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS slipway;
     CREATE EXTENSION IF NOT EXISTS dblink SCHEMA slipway; SET search_path = pg_catalog, slipway, public;
 """
+_NO_DBLINK = "SET client_min_messages = warning; DROP SCHEMA slipway CASCADE;"
 _OWN = """
     n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
     AND NOT EXISTS (SELECT FROM pg_depend d
@@ -139,6 +140,7 @@ def only_rows_of(query: Query, before: Fingerprint, after: Fingerprint, database
     if not shapes:
         return after
     reduced = _tables(query, shapes, _SETTINGS + _DBLINK, database)
+    query(_NO_DBLINK)
     return replace(after, tables={**after.tables, **reduced})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -76,11 +77,12 @@ class _Rehearsal:
         try:
             migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
             tried = bool(migrations) and self.policy.mode == REQUIRED
-            with self._timed("start"):
+            with self._timed("start"), self.site.at_rest(), ThreadPoolExecutor(1) as beside:
+                self.scratch.make_network()
+                # it boots while the database comes up and the backup is loaded
+                booting = beside.submit(self._start_old_code, "old") if tried else None
                 self.scratch.start(self.site.compose)
-                if tried:
-                    # it boots while the backup is loaded
-                    self._start_old_code()
+                old = booting.result() if booting else None
             self.database = self.scratch.database
             with self._timed("restore"):
                 self.scratch.load(self.site.backups / self.backup["id"] / "database", self.backup)
@@ -88,7 +90,7 @@ class _Rehearsal:
                 wrong = compare(self.database, self.backup)
             if wrong or not tried:
                 return wrong, replace(blank, seconds=self.seconds)
-            return [], self._try(replace(blank, migrations=migrations))
+            return [], self._try(replace(blank, migrations=migrations), old)
         finally:
             self.scratch.remove()
 
@@ -100,6 +102,9 @@ class _Rehearsal:
 
     def _query(self, sql: str) -> list[list[str]]:
         return self.database.query(sql, database=self.name)
+
+    def _query_forward(self, sql: str) -> list[list[str]]:
+        return self.database.query(sql, database=_FORWARD)
 
     def _take(self, like: fingerprint.Fingerprint | None = None) -> fingerprint.Fingerprint:
         return fingerprint.take(self._query, fingerprint.SAMPLE_ABOVE, like)
@@ -114,9 +119,9 @@ class _Rehearsal:
         log = self.site.log(self.release.version, f"rehearsal-{name}", printed)
         return None if code == 0 else f"{migration_reason(printed)} (all of it: {log})", printed
 
-    def _try(self, blank: Certificate) -> Certificate:
+    def _try(self, blank: Certificate, old: str | None) -> Certificate:
         # what fails before the migrations is not their doing; and now its processes know the old schema
-        known = self._old_code("old code before")
+        known = self._old_code("old code before", old) or []
         base = self._take()
         self.scratch.copy(_BASE)
         trace = Trace(self._query)
@@ -140,28 +145,24 @@ class _Rehearsal:
                 failed = f"applied migrations differ from expectation: {', '.join(sorted({*applied} ^ {*expected}))}"
         if failed is not None:
             return replace(tried, failed=failed)
-        forward = self._take(base)
+        # before the flows of the old code write
         self.scratch.copy(_FORWARD)
-        old_rows = fingerprint.only_rows_of(
-            lambda sql: self.database.query(sql, database=_FORWARD), base, forward, _BASE
-        )
-        drops, running_on = self._drops(base, forward), self._old_code("old code running on", known)
-        self.scratch.stop_serving()
-        # its flows have written
+        with ThreadPoolExecutor(1) as beside:
+            old_code = beside.submit(self._old_code_afterwards, old, known)
+            forward = fingerprint.take(self._query_forward, fingerprint.SAMPLE_ABOVE, base)
+            old_rows = fingerprint.only_rows_of(self._query_forward, base, forward, _BASE)
+            drops = self._drops(base, forward)
+            running_on, started_anew = old_code.result()
         self.scratch.put_back(_FORWARD)
-        tried = replace(
+        return replace(
             tried,
             destroyed=fingerprint.losses(base, old_rows),
             losses=fingerprint.losses(base, old_rows, self.policy.expected),
             drops=drops,
             down_wrong=self._take_down(base),
             side_by_side_wrong=running_on,
+            old_code_wrong=started_anew,
         )
-        self.scratch.put_back(_FORWARD)
-        if running_on is not None:
-            self.boots += 1
-            self.scratch.serve_again()
-        return replace(tried, old_code_wrong=self._old_code("old code", known))
 
     def _drops(self, base: fingerprint.Fingerprint, forward: fingerprint.Fingerprint) -> dict[str, int]:
         """How many values each column holds that the migrations brought."""
@@ -171,7 +172,7 @@ class _Rehearsal:
             for column in table.columns
             if name not in base.tables or column not in base.tables[name].columns
         ]
-        counts = fingerprint.count_values(self._query, new)
+        counts = fingerprint.count_values(self._query_forward, new)
         return {f"{table}.{column}": count for (table, column), count in zip(new, counts)}
 
     def _take_down(self, base: fingerprint.Fingerprint) -> list[str]:
@@ -189,34 +190,47 @@ class _Rehearsal:
             wrong = ["the schema is not what it was, though rows, constraints and indexes are"]
         return wrong
 
-    def _start_old_code(self) -> None:
-        if self.before.version is not None:
-            old = self.site.ledger.known_release(self.before.version)
-            self.boots += 1
-            self.scratch.serve(self.site.compose_of(old), old.images[self.site.profile.services.web])
+    def _start_old_code(self, name: str) -> str | None:
+        """Start a container of the release before, and say what it is called; None where there is no such release."""
+        if self.before.version is None:
+            return None
+        old = self.site.ledger.known_release(self.before.version)
+        self.boots += 1
+        return self.scratch.serve(self.site.compose, old.images[self.site.profile.services.web], name)
 
-    def _old_code(self, part: str, known: list[str] | None = None) -> list[str] | None:
+    def _old_code_afterwards(self, old: str | None, known: list[str]) -> tuple[list[str] | None, list[str] | None]:
+        """What fails on the new schema: of the old code that runs on, and of old code that is started on it."""
+        with ThreadPoolExecutor(1) as beside:
+            booting = beside.submit(self._start_old_code, "anew")
+            running_on = self._old_code("old code running on", old, known)
+            anew = booting.result()
+        started_anew = self._old_code("old code", anew, known)
+        if old is not None and anew is not None:
+            self.scratch.end(old, anew)
+        return running_on, started_anew
+
+    def _old_code(self, part: str, container: str | None, known: Sequence[str] = ()) -> list[str] | None:
         """Let the release before go through its flows and pages; returns what failed, but for what is `known` to.
 
         None where there is no release before.
         """
-        if self.before.version is None:
+        if container is None:
             return None
         profile = self.site.profile
         with self._timed(part):
-            url = f"http://{self.scratch.address()}:{profile.web_port}"
+            url = f"http://{self.scratch.address(container)}:{profile.web_port}"
             client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
             problem = self._await(client)
             if problem is not None:
-                log = self.site.log(self.release.version, "rehearsal-old-code", self.scratch.logs())
+                log = self.site.log(self.release.version, "rehearsal-old-code", self.scratch.logs(container))
                 return [f"it did not start: {problem} (its log: {log})"]
             prober = Prober(replace(profile, base_url=url), client, self.site.runner)
             seen = prober.run(Look(("flows", "pages"))).observations
-        failed = [item for item in seen if not item.ok and not self._is_known(item, known or [])]
+        failed = [item for item in seen if not item.ok and not self._is_known(item, known)]
         return [f"{item.subject}: {item.detail}" for item in failed]
 
     @staticmethod
-    def _is_known(item: Observation, known: list[str]) -> bool:
+    def _is_known(item: Observation, known: Sequence[str]) -> bool:
         return any(line.startswith(f"{item.subject}: ") for line in known)
 
     @staticmethod

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ._compose import Docker
 from ._database_facts import DatabaseFacts, Query, literal, quoted
 from ._errors import CommandError, SlipwayError
+from ._psql import OPTIONS, rows_of
 from ._snapshot import Snapshot, open_snapshot
 from ._stored import StoredFile, finish, piped, receive, send
 
@@ -76,18 +77,17 @@ class Database:
         """How it is called when a restored one has taken its place."""
         return f"{self.name[:40]}_kept_{stamp}"
 
-    def _execute(self, *command: str, text: str | None = None) -> str:
-        docker = Docker(self._runner)
-        return docker.execute(self._container, *_SHELL, *command, text=text, timeout=QUERY_TIMEOUT).stdout
+    def _execute(self, *command: str) -> str:
+        return Docker(self._runner).execute(self._container, *_SHELL, *command, timeout=QUERY_TIMEOUT).stdout
 
     def _psql(self, database: str) -> list[str]:
-        command = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--field-separator", "\x1f"]
-        return [*command, "--set", "ON_ERROR_STOP=1", "--username", self.user, "--dbname", database]
+        """The command that starts psql, which reads from its input."""
+        psql = ["psql", *OPTIONS, "--username", self.user, "--dbname", database]
+        return ["docker", "exec", "--interactive", self._container, *_SHELL, *psql]
 
     def query(self, sql: str, *, database: str | None = None) -> list[list[str]]:
         """The rows that `sql` returns, each a list of texts; several statements stop at the first error."""
-        printed = self._execute(*self._psql(database or self.name), text=sql)
-        return [line.split("\x1f") for line in printed.splitlines()]
+        return rows_of(self._runner.psql(self._psql(database or self.name), sql, QUERY_TIMEOUT))
 
     def _manage(self, sql: str) -> list[list[str]]:
         """Ask the server about its databases: by the one that is always there, so that ours may be closed or gone."""
@@ -101,8 +101,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Hold one point in time: what is dumped with its id, and what it is asked, are of the same moment."""
-        argv = ["docker", "exec", "--interactive", self._container, *_SHELL, *self._psql(self.name)]
-        with open_snapshot(self._runner, argv) as snapshot:
+        with open_snapshot(self._runner, self._psql(self.name)) as snapshot:
             yield snapshot
 
     def _value(self, sql: str, *, database: str | None = None) -> str:
@@ -228,6 +227,7 @@ class Database:
         """Drop the half-loaded copy `name`; never the application's own database."""
         if name == self.name:
             raise SlipwayError(f"database {name} is the application's own and is never dropped")
+        self._runner.end_sessions()
         self._manage(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
     def exists(self, name: str) -> bool:
@@ -254,6 +254,7 @@ class Database:
         comes before it leaves the present one closed: see `open`.
         """
         rename = f"ALTER DATABASE {quoted(restored)} RENAME TO {quoted(self.name)};"
+        self._runner.end_sessions()
         if not self.exists(self.name):
             self._manage(rename)
             return

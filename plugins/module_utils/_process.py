@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable, Protocol
 
-from ._errors import CommandError, SlipwayError
-
-OUTPUT_TAIL = 4000
+from ._errors import OUTPUT_TAIL, CommandError, SlipwayError
+from ._psql import Sessions
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,12 @@ class Runner(Protocol):
     def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start `argv` with binary pipes for its input and output; its messages go to the file `errors`."""
 
+    def psql(self, argv: Sequence[str], sql: str, timeout: float) -> str:
+        """What `sql` prints in the psql that `argv` starts, which stays for the next question."""
+
+    def end_sessions(self) -> None:
+        """End every psql that stayed."""
+
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
@@ -64,6 +69,7 @@ class HostRunner:
 
     def __init__(self, held: Callable[[], tuple[int, ...]] = _nothing) -> None:
         self._held = held
+        self._sessions = Sessions(self.stream)
 
     def run(  # noqa: PLR0913 - named options of one system call
         self,
@@ -118,5 +124,18 @@ class HostRunner:
     def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start `argv`; the caller uses the pipes, waits for it and looks at its exit code."""
         return subprocess.Popen(
-            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=_environment(None)
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(None),
+            pass_fds=self._held() if argv[0] == "docker" else (),
         )
+
+    def psql(self, argv: Sequence[str], sql: str, timeout: float) -> str:
+        """Ask a psql that stays; `timeout` in seconds."""
+        return self._sessions.query(argv, sql, timeout)
+
+    def end_sessions(self) -> None:
+        """End the sessions; the next question starts one anew."""
+        self._sessions.end()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,35 +56,53 @@ class Scratch:
         if networks.stdout.split():
             self._runner.run(["docker", "network", "rm", *networks.stdout.split()])
 
+    def make_network(self) -> None:
+        """Make the network that leads nowhere, once whatever is here is gone."""
+        self.remove()
+        self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
+
     def start(self, compose: Compose) -> None:
-        """Start an empty PostgreSQL, and a cache where the application has one.
+        """Start an empty PostgreSQL, and a cache where the application has one, and return when they answer.
 
         :param compose: the project whose images and settings are taken; those of the release that runs.
         """
-        self.remove()
-        self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
         services = self._site.profile.services
-        database = compose.config["services"][services.database]
-        given = {key: str(value) for key, value in (database.get("environment") or {}).items() if value is not None}
+        with ThreadPoolExecutor(1) as beside:
+            cache = beside.submit(self._start_cache, compose, services.cache) if services.cache else None
+            self._start_database(compose, services.database)
+            if cache is not None:
+                cache.result()
+
+    def _start_cache(self, compose: Compose, name: str) -> None:
+        service = compose.config["services"][name]
+        variables = {key: str(value) for key, value in (service.get("environment") or {}).items()}
+        self._start(name, service, self._image(name, service), service.get("command") or [], variables)
+
+    def _start_database(self, compose: Compose, name: str) -> None:
+        service = compose.config["services"][name]
+        given = {key: str(value) for key, value in (service.get("environment") or {}).items() if value is not None}
         self._superuser = given.get("POSTGRES_USER", "postgres")
         variables = {key: value for key, value in given.items() if key.startswith("POSTGRES_")}
         # the application's database is made when it is restored, like the one that it is a copy of
         variables.pop("POSTGRES_DB", None)
         settings = [part for item in _HASTY for part in ("-c", item)]
-        command = [*(database.get("command") or ["postgres"]), *settings]
-        self._start(services.database, database, self._image(services.database, database), command, variables)
-        if services.cache is not None:
-            cache = compose.config["services"][services.cache]
-            variables = {key: str(value) for key, value in (cache.get("environment") or {}).items()}
-            self._start(
-                services.cache, cache, self._image(services.cache, cache), cache.get("command") or [], variables
-            )
+        command = [*(service.get("command") or ["postgres"]), *settings]
+        self._start(name, service, self._image(name, service), command, variables)
         self._await_database()
 
-    def _start(
-        self, name: str, service: Mapping[str, Any], image: str, command: Sequence[str], environment: Mapping[str, str]
+    def _start(  # noqa: PLR0913 - what a container consists of
+        self,
+        name: str,
+        service: Mapping[str, Any],
+        image: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        container: str | None = None,
     ) -> None:
-        argv = ["docker", "run", "--detach", "--name", self._name(name), "--network-alias", name]
+        # one that cannot boot before the database is there boots again
+        argv = ["docker", "run", "--detach", "--restart", "on-failure", "--network-alias", name]
+        argv += ["--name", container or self._name(name)]
         self._runner.run([*argv, *self._arguments(service, image, command, environment)], env=environment)
 
     def _name(self, service: str) -> str:
@@ -155,6 +174,7 @@ class Scratch:
 
     def copy(self, name: str) -> None:
         """Copy the application's database under another name; whoever is connected to it is sent away."""
+        self._runner.end_sessions()
         own = self._site.profile.database.name
         away = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(own)}"  # noqa: S608 - quoted
         copied = f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(own)}"
@@ -162,6 +182,7 @@ class Scratch:
 
     def put_back(self, name: str) -> None:
         """Let the application's database be as its copy is, which stays."""
+        self._runner.end_sessions()
         own = self._site.profile.database.name
         self.database.query(
             f"DROP DATABASE {quoted(own)} WITH (FORCE); CREATE DATABASE {quoted(own)} TEMPLATE {quoted(name)}; "
@@ -182,28 +203,23 @@ class Scratch:
         done = self._runner.run(argv, env=environment, timeout=timeout, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def serve(self, compose: Compose, image: str) -> None:
-        """Start the web service from `image`."""
-        name = self._site.profile.services.web
-        service = compose.config["services"][name]
-        self._start(name, service, image, service.get("command") or [], self._variables(service))
+    def serve(self, compose: Compose, image: str, name: str) -> str:
+        """Start a web container from `image`; returns what it is called."""
+        web = self._site.profile.services.web
+        service, container = compose.config["services"][web], f"{self._name(web)}-{name}"
+        self._start(web, service, image, service.get("command") or [], self._variables(service), container=container)
+        return container
 
-    def stop_serving(self) -> None:
-        """End the web service at once."""
-        self._runner.run(["docker", "kill", self._name(self._site.profile.services.web)], check=False)
+    def end(self, *containers: str) -> None:
+        """End web containers at once, so that nobody is connected to the database."""
+        self._runner.run(["docker", "kill", *containers], check=False)
 
-    def serve_again(self) -> None:
-        """Start the web service anew."""
-        self._runner.run(["docker", "start", self._name(self._site.profile.services.web)])
-
-    def address(self) -> str:
-        """The IP address of the web service."""
-        name = self._site.profile.services.web
+    def address(self, container: str) -> str:
+        """The IP address of a container."""
         template = f'{{{{(index .NetworkSettings.Networks "{self._network}").IPAddress}}}}'
-        found = self._runner.run(["docker", "inspect", "--format", template, self._name(name)])
-        return found.stdout.strip()
+        return self._runner.run(["docker", "inspect", "--format", template, container]).stdout.strip()
 
-    def logs(self) -> str:
-        """What the web service printed."""
-        done = self._runner.run(["docker", "logs", self._name(self._site.profile.services.web)], check=False)
+    def logs(self, container: str) -> str:
+        """What a container printed."""
+        done = self._runner.run(["docker", "logs", container], check=False)
         return done.stdout + done.stderr

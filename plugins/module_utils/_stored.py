@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ._errors import CommandError, SlipwayError
+from ._errors import OUTPUT_TAIL, CommandError, SlipwayError
 from ._ledger import sync_directory
-from ._process import OUTPUT_TAIL
 
 CHUNK = 1 << 20
 

@@ -40,6 +40,7 @@ def verify_backup(site: Site, backup: str) -> list[str]:
         return [] if held == tables else [f"backup {backup} holds the rows of {held} tables, the database had {tables}"]
     scratch = Scratch(site)
     try:
+        scratch.make_network()
         scratch.start(site.compose)
         scratch.load(directory, manifest)
         return compare(scratch.database, manifest)

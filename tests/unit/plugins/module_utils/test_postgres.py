@@ -24,16 +24,23 @@ class Psql:
         self.sent: list[tuple[str, str]] = []
         self.databases = {"app": "t", "app_kept_20260101t000000z": "t", "app_kept_20250101t000000z": "t", "other": "t"}
         self.free = free
+        # how much had been asked when the sessions were ended last
+        self.ended: int | None = None
         self.fails: Callable[[str], bool] = lambda _sql: False
 
-    def run(self, argv: list[str], *, text: str | None = None, **_options: Any) -> Completed:  # noqa: ANN401 - any
-        if "df" in argv:
-            return Completed(0, DF.format(free=self.free), "")
-        sql = " ".join((text or "").split())
-        self.sent.append((argv[-1], sql))
-        if self.fails(sql):
+    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - any
+        assert "df" in argv
+        return Completed(0, DF.format(free=self.free), "")
+
+    def psql(self, argv: list[str], sql: str, _timeout: float) -> str:
+        statement = " ".join(sql.split())
+        self.sent.append((argv[-1], statement))
+        if self.fails(statement):
             raise CommandError(argv, 3, "ERROR: database is being accessed by other users")
-        return Completed(0, self.answer(sql), "")
+        return self.answer(statement)
+
+    def end_sessions(self) -> None:
+        self.ended = len(self.sent)
 
     def answer(self, sql: str) -> str:
         if sql == "SHOW data_directory":
