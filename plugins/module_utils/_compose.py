@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
@@ -85,10 +85,16 @@ class Docker:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def image_id(self, reference: str) -> str | None:
-        """The id of a local image, or None."""
-        done = self._runner.run(["docker", "image", "inspect", "--format", "{{.Id}}", reference], check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+    def image_ids(self, references: Iterable[str]) -> dict[str, str | None]:
+        """The ids of local images by their references; None for those that are not here."""
+        names = sorted(set(references))
+        if not names:
+            return {}
+        done = self._runner.run(["docker", "image", "inspect", "--format", "{{.Id}}", *names], check=False)
+        if done.returncode == 0:
+            return dict(zip(names, done.stdout.split()))
+        # one is missing, and what is printed of the others does not say which
+        return {names[0]: None} if len(names) == 1 else {name: self.image_ids([name])[name] for name in names}
 
     def image_sizes(self, references: Sequence[str]) -> int:
         """The size in bytes of local images together; those that are not here count as nothing."""
@@ -189,7 +195,10 @@ class Docker:
 
     def labelled_containers(self, label: str) -> list[Container]:
         """All containers that bear a label, running or not."""
-        ids = self.labelled(label)
+        return self.inspect(self.labelled(label))
+
+    def inspect(self, ids: Sequence[str]) -> list[Container]:
+        """Containers as they are now; those that are gone are left out."""
         if not ids:
             return []
         # A container that ends in between makes inspect fail for that one and print the others.

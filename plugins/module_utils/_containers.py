@@ -103,13 +103,15 @@ class Containers:
 
     def start(self, some: Sequence[Container]) -> list[Container]:
         """Start containers and return them when they are healthy."""
-        names = {item.id for item in some}
+        ids = [item.id for item in some]
         stopped = sorted(item.id for item in some if not item.running)
         if stopped:
             self.site.docker.start(stopped)
         deadline = time.monotonic() + HEALTHY_WITHIN
         while True:
-            now = [item for item in self.all() if item.id in names]
+            now = self.site.docker.inspect(ids)
+            if len(now) < len(ids):
+                raise SlipwayError(f"a container of {self.service} was removed while it started: somebody else did it")
             if all(item.good for item in now):
                 break
             bad = [item for item in now if not item.running or item.health == "unhealthy" or item.restarts]

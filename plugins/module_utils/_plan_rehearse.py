@@ -21,7 +21,7 @@ from ._plan_migrate import migration_reason
 from ._plan_rollback import migrations_to_undo, rollback_commands
 from ._probe import Prober
 from ._probe import Request as Look
-from ._scratch import Scratch
+from ._scratch import Scratch, Services
 from ._trace import Trace, hazards
 from ._verify import RESTORED_UP_TO, compare
 
@@ -78,10 +78,11 @@ class _Rehearsal:
             migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
             tried = bool(migrations) and self.policy.mode == REQUIRED
             with self._timed("start"), self.site.at_rest(), ThreadPoolExecutor(1) as beside:
+                services = self.site.compose.config["services"]
                 self.scratch.make_network()
                 # it boots while the database comes up and the backup is loaded
-                booting = beside.submit(self._start_old_code, "old") if tried else None
-                self.scratch.start(self.site.compose)
+                booting = beside.submit(self._start_old_code, services, "old") if tried else None
+                self.scratch.start(services)
                 old = booting.result() if booting else None
             self.database = self.scratch.database
             with self._timed("restore"):
@@ -111,11 +112,11 @@ class _Rehearsal:
 
     def _rails(self, name: str, *command: str) -> tuple[str | None, str]:
         """Boot Rails on the copy; returns why it failed, or None, and what it printed."""
-        compose = self.site.compose_of(self.release)
+        services = self.site.compose_of(self.release).config["services"]
         image = self.release.images[self.site.profile.services.web]
         self.boots += 1
         with self._timed(name):
-            code, printed = self.scratch.rails(compose, image, *command, timeout=self.policy.timeout)
+            code, printed = self.scratch.rails(services, image, *command, timeout=self.policy.timeout)
         log = self.site.log(self.release.version, f"rehearsal-{name}", printed)
         return None if code == 0 else f"{migration_reason(printed)} (all of it: {log})", printed
 
@@ -190,18 +191,18 @@ class _Rehearsal:
             wrong = ["the schema is not what it was, though rows, constraints and indexes are"]
         return wrong
 
-    def _start_old_code(self, name: str) -> str | None:
+    def _start_old_code(self, services: Services, name: str) -> str | None:
         """Start a container of the release before, and say what it is called; None where there is no such release."""
         if self.before.version is None:
             return None
         old = self.site.ledger.known_release(self.before.version)
         self.boots += 1
-        return self.scratch.serve(self.site.compose, old.images[self.site.profile.services.web], name)
+        return self.scratch.serve(services, old.images[self.site.profile.services.web], name)
 
     def _old_code_afterwards(self, old: str | None, known: list[str]) -> tuple[list[str] | None, list[str] | None]:
         """What fails on the new schema: of the old code that runs on, and of old code that is started on it."""
         with ThreadPoolExecutor(1) as beside:
-            booting = beside.submit(self._start_old_code, "anew")
+            booting = beside.submit(self._start_old_code, self.site.compose.config["services"], "anew")
             running_on = self._old_code("old code running on", old, known)
             anew = booting.result()
         started_anew = self._old_code("old code", anew, known)

@@ -65,7 +65,8 @@ def release_to_take_back(site: Site, state: State) -> str | None:
 
 def check_images(site: Site, release: Release) -> None:
     """Refuse to go back to a release whose images somebody removed."""
-    gone = [service for service, image in release.images.items() if site.docker.image_id(image) is None]
+    here = site.docker.image_ids(release.images.values())
+    gone = [service for service, image in release.images.items() if here[image] is None]
     if gone:
         raise SlipwayError(
             f"the image of {', '.join(gone)} of release {release.version} is not on this host any more: load it again"

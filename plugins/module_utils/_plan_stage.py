@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 def point_references(site: Site, release: Release) -> None:
     """Let the names that Compose uses mean this release's images again."""
+    meant = site.docker.image_ids(release.references.values())
     for service, reference in release.references.items():
-        if site.docker.image_id(reference) != release.images[service]:
+        if meant[reference] != release.images[service]:
             site.docker.tag(release.images[service], reference)
+            meant[reference] = release.images[service]
 
 
 def references_point_to(site: Site, release: Release) -> bool:
     """Whether the names that Compose uses mean this release's images."""
-    return all(site.docker.image_id(name) == release.images[service] for service, name in release.references.items())
+    meant = site.docker.image_ids(release.references.values())
+    return all(meant[name] == release.images[service] for service, name in release.references.items())
 
 
 def missing_services(site: Site, compose: Compose) -> list[str]:
@@ -87,7 +90,7 @@ class _Staging:
     def built(self) -> bool:
         """Whether the release is recorded and all its images are still here."""
         release = self.site.ledger.release(self.version)
-        return release is not None and all(self.site.docker.image_id(image) for image in release.images.values())
+        return release is not None and all(self.site.docker.image_ids(release.images.values()).values())
 
     def build(self) -> dict[str, Any]:
         """Build the images, keep them under names of our own, and record the release."""
@@ -110,7 +113,8 @@ class _Staging:
         try:
             if compose.built():
                 compose.build()
-            found = {service: self.site.docker.image_id(name) for service, name in compose.references.items()}
+            here = self.site.docker.image_ids(compose.references.values())
+            found = {service: here[name] for service, name in compose.references.items()}
         finally:
             # until the switch, Compose's own names must go on meaning what runs
             if current is not None:

@@ -17,7 +17,7 @@ from ._plan_stage import point_references, references_point_to
 from ._profile import NGINX_RELOAD, NONE
 from ._traffic import Traffic, traffic_of
 from ._warm import warm
-from ._workers import await_live, quiet, sidekiq_timeout, stop_workers
+from ._workers import are_live, await_live, quiet, sidekiq_timeout, stop_workers
 
 if TYPE_CHECKING:
     from ._compose import Compose, Container
@@ -183,10 +183,7 @@ def start_workers(site: Site, release: Release) -> Step:
         workers = workers_of(site, release)
         if workers is not None:
             workers.create()
-            started = workers.start(workers.waiting())
-            if not workers.others():
-                # nobody else works meanwhile, and nobody waits for them later
-                await_live(site, started)
+            workers.start(workers.waiting())
 
     return Step("start the workers", started, start)
 
@@ -214,6 +211,16 @@ def replace_workers(site: Site, release: Release) -> Step:
         return facts
 
     return Step("let the workers take over", replaced, replace)
+
+
+def await_workers(site: Site, release: Release) -> Step:
+    """The step that waits until the release's workers are ready for jobs, where no other step had to."""
+
+    def own() -> list[Container]:
+        workers = workers_of(site, release)
+        return [] if workers is None else workers.good()
+
+    return Step("wait for the workers", lambda: are_live(site, own()), lambda: await_live(site, own()))
 
 
 def end_workers(site: Site, release: Release, workers: list[Container]) -> dict[str, Any]:
@@ -307,6 +314,7 @@ def answer_again(site: Site, release: Release) -> list[Step]:
         move_traffic(site, release),
         replace_workers(site, release),
         hide_page(site),
+        await_workers(site, release),
     ]
 
 
@@ -333,6 +341,7 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None, environ
         start_services(site, release, replaced, "start the proxy", proxy),
         replace_workers(site, release),
         hide_page(site),
+        await_workers(site, release),
     ]
 
 

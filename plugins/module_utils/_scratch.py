@@ -14,13 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._compose import NOT_THE_PROJECT_S, Compose, Docker
+from ._compose import NOT_THE_PROJECT_S, Docker
 from ._database_facts import DatabaseFacts, literal, quoted
 from ._errors import CommandError, SlipwayError
 from ._postgres import Database
 
 if TYPE_CHECKING:
     from ._site import Site
+
+# The services of a Compose model, by name.
+Services = Mapping[str, Any]
 
 LABEL = "slipway.scratch"
 READY_AFTER = 120
@@ -61,25 +64,23 @@ class Scratch:
         self.remove()
         self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
 
-    def start(self, compose: Compose) -> None:
+    def start(self, services: Services) -> None:
         """Start an empty PostgreSQL, and a cache where the application has one, and return when they answer.
 
-        :param compose: the project whose images and settings are taken; those of the release that runs.
+        :param services: whose images and settings are taken; those of the release that runs.
         """
-        services = self._site.profile.services
+        names = self._site.profile.services
         with ThreadPoolExecutor(1) as beside:
-            cache = beside.submit(self._start_cache, compose, services.cache) if services.cache else None
-            self._start_database(compose, services.database)
+            cache = beside.submit(self._start_cache, names.cache, services[names.cache]) if names.cache else None
+            self._start_database(names.database, services[names.database])
             if cache is not None:
                 cache.result()
 
-    def _start_cache(self, compose: Compose, name: str) -> None:
-        service = compose.config["services"][name]
+    def _start_cache(self, name: str, service: Mapping[str, Any]) -> None:
         variables = {key: str(value) for key, value in (service.get("environment") or {}).items()}
         self._start(name, service, self._image(name, service), service.get("command") or [], variables)
 
-    def _start_database(self, compose: Compose, name: str) -> None:
-        service = compose.config["services"][name]
+    def _start_database(self, name: str, service: Mapping[str, Any]) -> None:
         given = {key: str(value) for key, value in (service.get("environment") or {}).items() if value is not None}
         self._superuser = given.get("POSTGRES_USER", "postgres")
         variables = {key: value for key, value in given.items() if key.startswith("POSTGRES_")}
@@ -195,18 +196,18 @@ class Scratch:
         given = service.get("environment") or {}
         return {name: str(given[name]) for name in self._site.profile.boot_variables if given.get(name) is not None}
 
-    def rails(self, compose: Compose, image: str, *command: str, timeout: float) -> tuple[int, str]:
-        """Boot Rails once from `image` with the settings of `compose`; returns its exit code and what it printed."""
-        service = compose.config["services"][self._site.profile.services.web]
+    def rails(self, services: Services, image: str, *command: str, timeout: float) -> tuple[int, str]:
+        """Boot Rails once from `image` with the settings in `services`; returns its exit code and what it printed."""
+        service = services[self._site.profile.services.web]
         environment = self._variables(service)
         argv = ["docker", "run", "--rm", *self._arguments(service, image, command, environment)]
         done = self._runner.run(argv, env=environment, timeout=timeout, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def serve(self, compose: Compose, image: str, name: str) -> str:
+    def serve(self, services: Services, image: str, name: str) -> str:
         """Start a web container from `image`; returns what it is called."""
         web = self._site.profile.services.web
-        service, container = compose.config["services"][web], f"{self._name(web)}-{name}"
+        service, container = services[web], f"{self._name(web)}-{name}"
         self._start(web, service, image, service.get("command") or [], self._variables(service), container=container)
         return container
 

@@ -41,7 +41,7 @@ def verify_backup(site: Site, backup: str) -> list[str]:
     scratch = Scratch(site)
     try:
         scratch.make_network()
-        scratch.start(site.compose)
+        scratch.start(site.compose.config["services"])
         scratch.load(directory, manifest)
         return compare(scratch.database, manifest)
     finally:

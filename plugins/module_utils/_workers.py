@@ -54,15 +54,20 @@ def quiet(site: Site, workers: Sequence[Container]) -> None:
         site.docker.signal([item.id for item in workers], _QUIET)
 
 
-def await_live(site: Site, workers: Sequence[Container]) -> None:
-    """Return when each worker has said that it is ready for jobs, or had its time to; it is judged elsewhere."""
-    hosts = {item.hostname for item in workers}
-    deadline = time.monotonic() + LIVE_WITHIN
+def are_live(site: Site, workers: Sequence[Container]) -> bool:
+    """Whether each worker has said that it is ready for jobs; where nobody can be asked, it is judged elsewhere."""
+    if not workers:
+        return True
     with suppress(SlipwayError):
-        while time.monotonic() < deadline and not hosts <= {
-            item.hostname for item in _server(site).processes() if item.live
-        }:
-            time.sleep(_PAUSE)
+        return {item.hostname for item in workers} <= {item.hostname for item in _server(site).processes() if item.live}
+    return True
+
+
+def await_live(site: Site, workers: Sequence[Container]) -> None:
+    """Return when each worker is ready for jobs, or has had its time to be."""
+    deadline = time.monotonic() + LIVE_WITHIN
+    while time.monotonic() < deadline and not are_live(site, workers):
+        time.sleep(_PAUSE)
 
 
 def stop_workers(site: Site, workers: Sequence[Container], patience: float) -> dict[str, Any]:

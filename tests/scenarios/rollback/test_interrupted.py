@@ -39,7 +39,10 @@ ENDLESS = "1.1.4"
 # whatever holds the site's lock: the module and the commands that it started, but no container
 KILL_ON_HOST = f"""
 for process in /proc/[0-9]*; do
-  if readlink "$process"/fd/* 2>/dev/null | grep -qx {STATE}/lock; then kill -9 "${{process#/proc/}}"; fi
+  if readlink "$process"/fd/* 2>/dev/null | grep -qx {STATE}/lock; then
+    # one of them may have ended by itself
+    kill -9 "${{process#/proc/}}" 2>/dev/null || true
+  fi
 done
 """
 

@@ -65,6 +65,37 @@ def test_a_command_that_began_is_never_repeated(code: int, output: str) -> None:
     assert runner.calls == 1
 
 
+class Images:
+    """Knows some images, and prints what Docker prints of several: ids in order, nothing for a missing one."""
+
+    def __init__(self, **known: str) -> None:
+        self.known = known
+        self.calls = 0
+
+    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        self.calls += 1
+        names = argv[argv.index("{{.Id}}") + 1 :]
+        here = [self.known[name] for name in names if name in self.known]
+        return Completed(0 if len(here) == len(names) else 1, "".join(f"{item}\n" for item in here), "")
+
+
+@pytest.mark.parametrize(
+    "asked, found, calls",
+    [
+        (["web", "nginx", "web"], {"web": "sha256:1", "nginx": "sha256:2"}, 1),
+        (["web", "gone", "nginx"], {"web": "sha256:1", "gone": None, "nginx": "sha256:2"}, 4),
+        (["gone"], {"gone": None}, 1),
+        ([], {}, 0),
+    ],
+)
+def test_images_are_asked_for_at_once_and_a_missing_one_confuses_nothing(
+    asked: list[str], found: dict[str, str | None], calls: int
+) -> None:
+    images = Images(web="sha256:1", nginx="sha256:2")
+    assert Docker(cast("Process", images)).image_ids(asked) == found
+    assert images.calls == calls
+
+
 class Engine:
     """An engine with containers by name, and those that run."""
 

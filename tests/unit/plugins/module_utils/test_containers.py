@@ -54,7 +54,12 @@ class World:
                 ledger=SimpleNamespace(root=root),
                 all_containers=lambda: self.containers,
                 compose_of=self.compose_of,
-                docker=SimpleNamespace(remove=self.remove, start=self.start, logs=lambda _id: "it broke"),
+                docker=SimpleNamespace(
+                    remove=self.remove,
+                    start=self.start,
+                    inspect=lambda ids: [item for item in self.containers if item.id in ids],
+                    logs=lambda _id: "it broke",
+                ),
                 log=lambda version, name, text: f"{version}/{name}: {text}",
                 profile=SimpleNamespace(services=SimpleNamespace(web="none")),
             ),
@@ -165,6 +170,15 @@ def test_those_that_a_killed_start_left_running_are_only_waited_for(world: World
     world.start = lambda ids: pytest.fail(f"asked to start {ids}")  # type: ignore[method-assign]
     vars(world.site)["docker"].start = world.start
     assert names(web.start(web.own())) == ["web-1", "web-2"]
+
+
+def test_one_that_somebody_removes_meanwhile_is_not_taken_for_healthy(world: World) -> None:
+    web = Containers(world.site, NEW, "web")
+    web.create()
+    waiting = web.waiting()
+    world.remove([waiting[0].id])
+    with pytest.raises(SlipwayError, match="a container of web was removed while it started"):
+        web.start(waiting)
 
 
 def test_one_that_is_not_healthy_fails_with_its_log(world: World) -> None:
