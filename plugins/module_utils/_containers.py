@@ -87,18 +87,20 @@ class Containers:
 
     def create(self) -> None:
         """Make the containers that are missing, beside whatever runs. What is stopped and another's goes first."""
-        own = {item.id for item in self.own()}
-        foreign = [item.id for item in self.all() if not item.running and item.id not in own]
+        with self.site.at_rest():
+            own, there = {item.id for item in self.own()}, self.all()
+        foreign = [item.id for item in there if not item.running and item.id not in own]
         if foreign:
             self.site.docker.remove(foreign)
         missing = self.count - len(own)
         if missing <= 0:
             return
-        known = {item.id for item in self.all()}
+        known = {item.id for item in there} - set(foreign)
         self._compose.create(self.service, len(known) + missing)
-        there = {item.id for item in self.site.all_containers()}
-        notes = {key: value for key, value in self._noted().items() if key in there}
-        made = {item.id: self._digest() for item in self.all() if item.id not in known}
+        with self.site.at_rest():
+            made = {item.id: self._digest() for item in self.all() if item.id not in known}
+            left = {item.id for item in self.site.all_containers()}
+        notes = {key: value for key, value in self._noted().items() if key in left}
         write_file(self._notes, json.dumps({**notes, **made}, indent=1).encode())
 
     def start(self, some: Sequence[Container]) -> list[Container]:

@@ -104,7 +104,8 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
         outcome.changed.append(step.name)
         outcome.facts.update(facts)
     try:
-        wrong = plan.verify()
+        with site.at_rest():
+            wrong = plan.verify()
     except (SlipwayError, OSError) as error:
         raise failed("verify", str(error)) from error
     if wrong:
@@ -118,6 +119,7 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
         ok=True,
         detail=", ".join(outcome.changed) or "nothing to do",
     )
-    outcome.observations += plan.evidence()
+    with site.at_rest():
+        outcome.observations += plan.evidence()
     outcome.observations.append(observation)
     return outcome

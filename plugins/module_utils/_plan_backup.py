@@ -147,7 +147,9 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
     def dump() -> dict[str, Any]:
         if version is not None:
             # before the dump: what comes in from now on is counted as unknown to the rehearsal
-            site.ledger.save_baseline(version, integrity.baseline(site))
+            with site.at_rest():
+                known = integrity.baseline(site)
+            site.ledger.save_baseline(version, known)
         if site.database.tables() == 0:
             return {"backup": None}
         return take_backup(site, identity, f"before {version}" if version else "asked for")

@@ -122,8 +122,9 @@ def start_web(site: Site, release: Release) -> Step:
     def start() -> dict[str, Any]:
         web, traffic = web_of(site, release), traffic_of(site)
         web.create()
-        waiting = web.waiting()
-        at_once = max(1, min(len(waiting), web.room()))
+        with site.at_rest():
+            waiting = web.waiting()
+            at_once = max(1, min(len(waiting), web.room()))
         for first in range(0, len(waiting), at_once):
             batch = waiting[first : first + at_once]
             warm(site, web.start(batch))
@@ -199,10 +200,11 @@ def replace_workers(site: Site, release: Release) -> Step:
         workers = workers_of(site, release)
         if workers is None:
             return {}
-        others = workers.others()
+        with site.at_rest():
+            others, good = workers.others(), workers.good()
         quiet(site, others)
-        if len(workers.good()) >= workers.count:
-            await_live(site, workers.good())
+        if len(good) >= workers.count:
+            await_live(site, good)
             return end_workers(site, release, others)
         # without room for both sets, the others end first
         facts = end_workers(site, release, others)
@@ -287,9 +289,10 @@ def let_replaced_go(site: Site, release: Release) -> Step:
         return not web_of(site, release).others()
 
     def let_go() -> dict[str, Any]:
-        web = web_of(site, release)
-        leaving = web.others()
-        _send_away(site, traffic_of(site), web.good(), leaving)
+        with site.at_rest():
+            web = web_of(site, release)
+            leaving, staying = web.others(), web.good()
+        _send_away(site, traffic_of(site), staying, leaving)
         return {"stopped": [item.name for item in leaving]}
 
     return Step("let the replaced containers go", gone, let_go)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,7 @@ class World:
             SimpleNamespace(
                 ledger=SimpleNamespace(root=root),
                 all_containers=lambda: self.containers,
+                at_rest=nullcontext,
                 compose_of=self.compose_of,
                 docker=SimpleNamespace(
                     remove=self.remove,
