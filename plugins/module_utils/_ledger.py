@@ -205,6 +205,8 @@ class Ledger:
         self._held = False
         # the open lock, for the commands that must keep the site busy as long as they work
         self.descriptors: tuple[int, ...] = ()
+        # called before the flock is given up: whatever inherited it would go on holding it
+        self.before_release: Callable[[], None] = lambda: None
 
     # reading
 
@@ -318,6 +320,7 @@ class Ledger:
                 yield
             finally:
                 self._held, self.descriptors = False, ()
+                self.before_release()
 
     def describe_run(self) -> str:
         """Who holds the site, in words."""

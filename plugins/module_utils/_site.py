@@ -72,6 +72,7 @@ class Site:
         self.directory = Path(profile.directory)
         self.ledger = Ledger(Path(profile.state_directory) / profile.name)
         self.runner: Runner = runner or HostRunner(lambda: self.ledger.descriptors)
+        self.ledger.before_release = self.runner.end_sessions
         self.backups = Path(profile.backup_directory) if profile.backup_directory else self.ledger.root / "backups"
         self.docker = Docker(self.runner)
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)

@@ -108,7 +108,7 @@ class Host:
         return f"{self.answers.get(sql, 0)}\n"
 
     def end_sessions(self) -> None:
-        raise NotImplementedError
+        """None stays."""
 
     def redis(self, text: str) -> str:
         self.inputs.append(text)
