@@ -9,7 +9,6 @@ Both are there only while the host is armed. A timer that finds nothing to guard
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import shlex
@@ -62,18 +61,13 @@ def cannot_arm() -> str | None:
 
 
 def packed() -> bytes:
-    """The engine as a zip file that Python runs: every module of it that this process has loaded.
-
-    Whoever calls has imported the agent, and with it all that the agent needs.
-    """
-    prefix = f"{__package__}."
+    """The library that this file belongs to, as a zip file that Python runs."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__main__.py", _MAIN)
         archive.writestr("slipway/__init__.py", "")
-        for name, module in sorted(sys.modules.items()):
-            if name.startswith(prefix):
-                archive.writestr(f"slipway/{name[len(prefix) :]}.py", inspect.getsource(module))
+        for path in sorted(Path(__file__).parent.glob("_*.py")):
+            archive.write(path, f"slipway/{path.name}")
     return content.getvalue()
 
 

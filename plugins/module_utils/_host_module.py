@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the thin modules share: their common arguments, and one place where an error becomes a module's failure."""
+"""What calls share: how a plan is carried out for a run, and one place where an error becomes a module's failure."""
 
 from __future__ import annotations
 
@@ -26,57 +26,7 @@ class Module(Protocol):
 
     def exit_json(self, **result: Any) -> NoReturn: ...  # noqa: ANN401 - as AnsibleModule has it
     def fail_json(self, msg: str, **result: Any) -> NoReturn: ...  # noqa: ANN401 - the same
-
-
-SITE_ARGUMENTS: dict[str, Any] = {
-    "application": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "directory": {"type": "path", "required": True},
-            "compose_files": {"type": "list", "elements": "str"},
-            "compose_profiles": {"type": "list", "elements": "str"},
-            "env_file": {"type": "str"},
-            "version_variable": {"type": "str", "required": True},
-            "required_variables": {"type": "list", "elements": "str"},
-            "boot_variables": {"type": "list", "elements": "str"},
-            "web_port": {"type": "int"},
-            "repository": {"type": "dict", "required": True},
-            "services": {"type": "dict", "required": True},
-            "database": {"type": "dict", "required": True},
-            "migrations_path": {"type": "str"},
-            "base_url": {"type": "str", "required": True},
-            "host_header": {"type": "str"},
-            "login": {
-                "type": "dict",
-                "options": {
-                    "path": {"type": "str", "required": True},
-                    "form": {"type": "dict", "required": True, "no_log": True},
-                },
-            },
-            "pages": {"type": "list", "elements": "dict"},
-            "caches": {"type": "list", "elements": "dict"},
-            "health": {"type": "dict"},
-            "flows": {"type": "list", "elements": "dict"},
-            "invariants": {"type": "list", "elements": "dict"},
-            "critical_timeout": {"type": "float"},
-            "state_directory": {"type": "path"},
-            "backup_directory": {"type": "path"},
-            "uploads": {"type": "list", "elements": "str"},
-            "volumes": {"type": "list", "elements": "str"},
-            "redis": {"type": "dict"},
-            "proxy": {"type": "dict"},
-            "worker_drain": {"type": "float"},
-            "verify_tls": {"type": "bool"},
-            "ca_file": {"type": "path"},
-        },
-    },
-}
-
-ENGINE_ARGUMENTS: dict[str, Any] = {**SITE_ARGUMENTS, "environment": {"type": "dict", "no_log": True}}
-
-RUN_ARGUMENTS: dict[str, Any] = {**ENGINE_ARGUMENTS, "run": {"type": "dict", "required": True}}
+    def warn(self, warning: str) -> None: ...
 
 
 def spare_plain_values(module: Module) -> None:
@@ -100,7 +50,7 @@ def profile_of(module: Module) -> Profile:
 
 def site_of(module: Module) -> Site:
     """The site that the module's arguments describe."""
-    environment = {name: str(value) for name, value in (module.params["environment"] or {}).items()}
+    environment = {name: str(value) for name, value in (module.params.get("environment") or {}).items()}
     return Site(profile_of(module), environment)
 
 
@@ -136,13 +86,13 @@ def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BR
                 site.ledger.check_run(token)
 
 
-def perform(module: Module, action: Callable[[Site], dict[str, Any]]) -> None:
-    """Run a module's action; an error that people are meant to read becomes its failure, with what was observed."""
+def perform(module: Module, answer: Callable[[Module, Site], dict[str, Any]]) -> None:
+    """Answer a module's call; an error that people are meant to read becomes its failure, with what was observed."""
     site: Site | None = None
     spare_plain_values(module)
     try:
         site = site_of(module)
-        result = action(site)
+        result = answer(module, site)
     except SlipwayError as error:
         observations = [item.to_dict() for item in getattr(error, "observations", [])]
         module.fail_json(str(error), observations=observations, rails_boots=site.rails_boots if site else 0)

@@ -36,33 +36,15 @@ accepted:
   type: dict
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, carry_out
-from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
-from ansible_collections.slipway.release.plugins.module_utils._plan_switch import forget_replaced
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {**ENGINE_ARGUMENTS, "owner": {"type": "str", "required": True}}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({**ENGINE_ARGUMENTS, "owner": {"type": "str", "required": True}}, supports_check_mode=True)
-
-    def action(site: Site) -> dict[str, Any]:
-        ledger = site.ledger
-        known = ledger.accepted()
-        if known is None and module.check_mode:
-            return {"changed": True, "accepted": {"release": ledger.acceptable()}}
-        if known is None:
-            with ledger.locked():
-                known = ledger.accept(module.params["owner"])
-                release = ledger.known_release(known["release"])
-                carry_out(site, Plan("accept", release.version, "switch", [forget_replaced(site, release)]))
-                return {"changed": True, "accepted": known}
-        return {"changed": False, "accepted": known}
-
-    perform(module, action)
+    call("accept", ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -65,39 +65,20 @@ rails_boots:
   type: int
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    RUN_ARGUMENTS,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._plan_backup import backup
-from ansible_collections.slipway.release.plugins.module_utils._prune import Policy, prune
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **RUN_ARGUMENTS,
+    "version": {"type": "str"},
+    "keep": {"type": "int", "default": 5},
+    "keep_days": {"type": "float", "default": 30.0},
+}
 
 
 def main() -> None:
     """Run the module."""
-    arguments = {
-        **RUN_ARGUMENTS,
-        "version": {"type": "str"},
-        "keep": {"type": "int", "default": 5},
-        "keep_days": {"type": "float", "default": 30.0},
-    }
-    module = AnsibleModule(arguments, supports_check_mode=True)
-
-    def action(site: Site) -> dict[str, Any]:
-        parameters, current = module.params, site.ledger.state().current
-        outcome = carry(module, site, lambda: backup(site, parameters["run"]["id"], parameters["version"]))
-        if parameters["version"] is None:
-            policy = Policy(parameters["keep"], parameters["keep_days"])
-            outcome.changed += carry(module, site, lambda: prune(site, policy)).changed
-        return result_of(site, outcome, current, current)
-
-    perform(module, action)
+    call("backup", ARGUMENTS)
 
 
 if __name__ == "__main__":

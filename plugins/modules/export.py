@@ -70,42 +70,20 @@ rails_boots:
   type: int
 """
 
-import os
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._export import export, export_path, withdraw
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    RUN_ARGUMENTS,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **RUN_ARGUMENTS,
+    "backup": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "recipients": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def main() -> None:
     """Run the module."""
-    arguments = {
-        **RUN_ARGUMENTS,
-        "backup": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "recipients": {"type": "list", "elements": "str", "default": []},
-    }
-    module = AnsibleModule(arguments, supports_check_mode=True)
-
-    def action(site: Site) -> dict[str, Any]:
-        backup, recipients = module.params["backup"], module.params["recipients"]
-        # whoever became root by sudo fetches the file as that user
-        owner = int(os.environ.get("SUDO_UID", os.geteuid()))
-        if module.params["state"] == "absent":
-            outcome = carry(module, site, lambda: withdraw(site, backup))
-        else:
-            outcome = carry(module, site, lambda: export(site, backup, recipients, owner))
-        current = site.ledger.state().current
-        return {**result_of(site, outcome, current, current), "path": str(export_path(site, backup))}
-
-    perform(module, action)
+    call("export", ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -44,30 +44,18 @@ release:
   type: str
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out, preview
-from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
-from ansible_collections.slipway.release.plugins.module_utils._plan_maintenance import maintenance
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **ENGINE_ARGUMENTS,
+    "state": {"type": "str", "choices": ["present", "absent"], "required": True},
+}
 
 
 def main() -> None:
     """Run the module."""
-    states = {"type": "str", "choices": ["present", "absent"], "required": True}
-    module = AnsibleModule({**ENGINE_ARGUMENTS, "state": states}, supports_check_mode=True)
-
-    def action(site: Site) -> dict[str, Any]:
-        shown = module.params["state"] == "present"
-        if module.check_mode:
-            outcome = preview(site, maintenance(site, shown=shown))
-        else:
-            with site.ledger.locked():
-                outcome = carry_out(site, maintenance(site, shown=shown))
-        return {"changed": bool(outcome.changed), "steps": outcome.changed, "release": site.ledger.state().current}
-
-    perform(module, action)
+    call("maintenance", ARGUMENTS)
 
 
 if __name__ == "__main__":

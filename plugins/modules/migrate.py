@@ -64,52 +64,20 @@ rails_boots:
   type: int
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._agent import arming
-from ansible_collections.slipway.release.plugins.module_utils._engine import Plan
-from ansible_collections.slipway.release.plugins.module_utils._guard import cannot_arm
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    RUN_ARGUMENTS,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._ledger import CONTROLLER_TIMEOUT
-from ansible_collections.slipway.release.plugins.module_utils._plan_migrate import migrate
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **RUN_ARGUMENTS,
+    "version": {"type": "str", "required": True},
+    "timeout": {"type": "float", "default": 3600.0},
+    "undo_timeout": {"type": "float", "default": 3600.0},
+}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        {
-            **RUN_ARGUMENTS,
-            "version": {"type": "str", "required": True},
-            "timeout": {"type": "float", "default": 3600.0},
-            "undo_timeout": {"type": "float", "default": 3600.0},
-        },
-        supports_check_mode=True,
-    )
-
-    def action(site: Site) -> dict[str, Any]:
-        current = site.ledger.state().current
-        version, timeout, application = (module.params[name] for name in ("version", "timeout", "application"))
-
-        def plan() -> Plan:
-            run = site.ledger.state().run
-            silence = run.timeout if run is not None else CONTROLLER_TIMEOUT
-            arm = arming(site, application, version, silence, module.params["undo_timeout"])
-            return migrate(site, version, timeout, arm)
-
-        outcome = carry(module, site, plan)
-        warning = cannot_arm()
-        if warning is not None:
-            module.warn(warning)
-        return result_of(site, outcome, current, current)
-
-    perform(module, action)
+    call("migrate", ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -92,83 +92,27 @@ failures:
   elements: str
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._engine import carry_out
-from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Request, look
-from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, PATIENT, perform
-from ansible_collections.slipway.release.plugins.module_utils._ledger import CONTROLLER_TIMEOUT
-from ansible_collections.slipway.release.plugins.module_utils._plan_adopt import (
-    VERSION,
-    adopt,
-    adoptable,
-    observe_release,
-)
-from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import release_to_take_back
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
-
-
-def answer_of(site: Site, module: AnsibleModule) -> dict[str, Any]:
-    """Look at the gates; open the run when asked to and nothing is wrong."""
-    parameters = module.params
-    verb, run_id, version = parameters["verb"], parameters["run_id"], parameters["version"]
-    if version is not None and not VERSION.fullmatch(version):
-        raise SlipwayError(f"{version!r} is no release version: letters, digits, . _ - only")
-    if not VERSION.fullmatch(run_id):
-        raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
-    ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
-    request = Request(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"])
-    if parameters["open"] and not module.check_mode:
-        site.ledger.await_last_call(parameters["owner"], PATIENT)
-    answer = look(site, request)
-    observations = [item.to_dict() for item in answer.observations]
-    if answer.failures:
-        wanted = f"{verb} of {version}" if version else verb
-        message = f"{wanted} is refused, nothing was changed: " + "\n".join(answer.failures)
-        module.fail_json(msg=message, observations=observations, failures=answer.failures)
-    state = site.ledger.state()
-    release = version if verb != "rollback" else release_to_take_back(site, state)
-    run = {"id": run_id, "token": 0, "verb": verb, "release": release, "previous": state.current}
-    run["commit"] = answer.commit
-    changed = False
-    if parameters["open"] and not answer.already and not module.check_mode:
-        with site.ledger.locked():
-            timeout = parameters["controller_timeout"]
-            opened = site.ledger.open_run(run_id, verb, parameters["owner"], release, timeout)
-            if verb == "deploy":
-                site.ledger.start_afresh()
-            try:
-                adopted = carry_out(site, adopt(site))
-            except SlipwayError:
-                site.ledger.update(run=None)
-                raise
-        run.update(token=opened.token, previous=site.ledger.state().current)
-        # opening a run is bookkeeping; adopting an application is a change
-        changed = bool(adopted.changed)
-    elif adoptable(site):
-        run["previous"] = observe_release(site).version
-    return {"changed": changed, "observations": observations, "run": run, "already": answer.already}
+ARGUMENTS = {
+    **ENGINE_ARGUMENTS,
+    "verb": {"type": "str", "choices": ["backup", "deploy", "restore", "rollback"], "required": True},
+    "run_id": {"type": "str", "required": True},
+    "owner": {"type": "str", "required": True},
+    "open": {"type": "bool", "default": False},
+    "version": {"type": "str"},
+    "ref": {"type": "str"},
+    "backup": {"type": "str"},
+    "uploads": {"type": "bool", "default": False},
+    "controller_time": {"type": "float"},
+    "controller_timeout": {"type": "float", "default": 900.0},
+}
 
 
 def main() -> None:
     """Run the module."""
-    arguments = {
-        **ENGINE_ARGUMENTS,
-        "verb": {"type": "str", "choices": sorted(GATES), "required": True},
-        "run_id": {"type": "str", "required": True},
-        "owner": {"type": "str", "required": True},
-        "open": {"type": "bool", "default": False},
-        "version": {"type": "str"},
-        "ref": {"type": "str"},
-        "backup": {"type": "str"},
-        "uploads": {"type": "bool", "default": False},
-        "controller_time": {"type": "float"},
-        "controller_timeout": {"type": "float", "default": CONTROLLER_TIMEOUT},
-    }
-    module = AnsibleModule(arguments, supports_check_mode=True)
-    perform(module, lambda site: answer_of(site, module))
+    call("preflight", ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -129,17 +129,13 @@ skipped_flows:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._host_module import SITE_ARGUMENTS, profile_of
-from ansible_collections.slipway.release.plugins.module_utils._observation import parse_timestamp
-from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS, Request, prober
-from ansible_collections.slipway.release.plugins.module_utils._profile import Profile, secrets
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils.arguments import SITE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
+KINDS = ["pages", "health", "flows", "services", "workers", "data", "caches", "warm"]
 ARGUMENTS = {
     **SITE_ARGUMENTS,
-    "probes": {"type": "list", "elements": "str", "choices": list(KINDS), "required": True},
+    "probes": {"type": "list", "elements": "str", "choices": KINDS, "required": True},
     "since": {"type": "str"},
     "looks": {"type": "int", "default": 1},
     "interval": {"type": "float", "default": 5},
@@ -147,45 +143,9 @@ ARGUMENTS = {
 }
 
 
-def request_of(module: AnsibleModule) -> Request:
-    """Read the arguments; SlipwayError when one makes no sense."""
-    given = module.params
-    try:
-        since = parse_timestamp(given["since"]) if given["since"] else None
-    except ValueError as error:
-        raise SlipwayError(f"since: must be an ISO 8601 time with a zone, not {given['since']!r}") from error
-    if given["looks"] < 1 or given["interval"] < 0:
-        raise SlipwayError("looks must be at least 1, and interval not negative")
-    return Request(tuple(given["probes"]), since, given["looks"], given["interval"], module.check_mode)
-
-
-def keep_alive(profile: Profile, token: int) -> None:
-    """Note that the run lives; LockedError when it has lost the site."""
-    ledger = Site(profile).ledger
-    with ledger.locked():
-        ledger.check_run(token)
-
-
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    hidden = secrets(module.params["application"])
-    module.no_log_values.update(hidden)
-    try:
-        profile, token = profile_of(module), int((module.params["run"] or {}).get("token", 0))
-
-        def alive() -> None:
-            if token:
-                keep_alive(profile, token)
-
-        findings = prober(profile, hidden, alive=alive).run(request_of(module))
-    except SlipwayError as error:
-        module.fail_json(str(error))
-    module.exit_json(
-        changed=findings.changed,
-        observations=[item.to_dict() for item in findings.observations],
-        skipped_flows=list(findings.skipped),
-    )
+    call("probe", ARGUMENTS)
 
 
 if __name__ == "__main__":

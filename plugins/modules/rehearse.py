@@ -91,56 +91,23 @@ rails_boots:
   type: int
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    RUN_ARGUMENTS,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._plan_rehearse import (
-    REQUIRED,
-    STAGING,
-    WAIVED,
-    Policy,
-    rehearse,
-)
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **RUN_ARGUMENTS,
+    "version": {"type": "str", "required": True},
+    "policy": {"type": "str", "choices": ["required", "staging", "waived"], "default": "required"},
+    "certificate": {"type": "dict"},
+    "limit": {"type": "float", "default": 50e9},
+    "expected": {"type": "list", "elements": "str", "default": []},
+    "timeout": {"type": "float", "default": 3600.0},
+}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        {
-            **RUN_ARGUMENTS,
-            "version": {"type": "str", "required": True},
-            "policy": {"type": "str", "choices": [REQUIRED, STAGING, WAIVED], "default": REQUIRED},
-            "certificate": {"type": "dict"},
-            "limit": {"type": "float", "default": 50e9},
-            "expected": {"type": "list", "elements": "str", "default": []},
-            "timeout": {"type": "float", "default": 3600.0},
-        },
-        supports_check_mode=True,
-    )
-    given = module.params
-
-    def action(site: Site) -> dict[str, Any]:
-        current = site.ledger.state().current
-        certificate = Certificate.from_dict(given["certificate"]) if given["certificate"] else None
-        policy = Policy(
-            given["policy"],
-            given["limit"],
-            expected=given["expected"],
-            timeout=given["timeout"],
-            certificate=certificate,
-        )
-        outcome = carry(module, site, lambda: rehearse(site, given["version"], policy))
-        return result_of(site, outcome, current, current)
-
-    perform(module, action)
+    call("rehearse", ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -91,45 +91,22 @@ rails_boots:
   type: int
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    ENGINE_ARGUMENTS,
-    PATIENT,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._plan_restore import restore
-from ansible_collections.slipway.release.plugins.module_utils._prune import Policy, listing
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **ENGINE_ARGUMENTS,
+    "backup": {"type": "str"},
+    "uploads": {"type": "bool", "default": False},
+    "run": {"type": "dict"},
+    "keep": {"type": "int", "default": 5},
+    "keep_days": {"type": "float", "default": 30.0},
+}
 
 
 def main() -> None:
     """Run the module."""
-    arguments = {
-        **ENGINE_ARGUMENTS,
-        "backup": {"type": "str"},
-        "uploads": {"type": "bool", "default": False},
-        "run": {"type": "dict"},
-        "keep": {"type": "int", "default": 5},
-        "keep_days": {"type": "float", "default": 30.0},
-    }
-    module = AnsibleModule(arguments, supports_check_mode=True, required_by={"backup": "run"})
-
-    def action(site: Site) -> dict[str, Any]:
-        parameters = module.params
-        backup, uploads = parameters["backup"], parameters["uploads"]
-        if backup is None:
-            listed = listing(site, Policy(parameters["keep"], parameters["keep_days"]))
-            return {"changed": False, "backups": [item.to_dict() for item in listed], "rails_boots": 0}
-        saved = f"{parameters['run']['id']}-before"
-        outcome = carry(module, site, lambda: restore(site, backup, saved, uploads=uploads), wait=PATIENT)
-        current = site.ledger.state().current
-        return result_of(site, outcome, current, current)
-
-    perform(module, action)
+    call("restore", ARGUMENTS, required_by={"backup": "run"})
 
 
 if __name__ == "__main__":

@@ -86,41 +86,20 @@ rails_boots:
   type: int
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    PATIENT,
-    RUN_ARGUMENTS,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import leave, rollback, way_back
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **RUN_ARGUMENTS,
+    "version": {"type": "str"},
+    "timeout": {"type": "float", "default": 3600.0},
+    "schema": {"type": "str", "choices": ["auto", "back", "keep"], "default": "auto"},
+}
 
 
 def main() -> None:
     """Run the module."""
-    spec = {**RUN_ARGUMENTS, "version": {"type": "str"}, "timeout": {"type": "float", "default": 3600.0}}
-    spec["schema"] = {"type": "str", "choices": ["auto", "back", "keep"], "default": "auto"}
-    module = AnsibleModule(spec, supports_check_mode=True)
-
-    def action(site: Site) -> dict[str, Any]:
-        state, version = site.ledger.state(), module.params["version"]
-        asked_for = version is None or (module.params["run"].get("verb") == "rollback" and version == state.current)
-        if not asked_for and (state.candidate is None or state.candidate.version != version):
-            outcome = carry(module, site, lambda: leave(site), wait=PATIENT)
-            result = result_of(site, outcome, state.current, state.current)
-            return {**result, "taken_back": None, "standing": state.current}
-        taken_back, before = way_back(site, state)
-        backup, timeout = f"{module.params['run']['id']}-rollback", module.params["timeout"]
-        schema = module.params["schema"]
-        outcome = carry(module, site, lambda: rollback(site, backup, timeout, schema=schema), wait=PATIENT)
-        result = result_of(site, outcome, taken_back, before.version)
-        return {**result, "taken_back": taken_back, "standing": before.version}
-
-    perform(module, action)
+    call("rollback", ARGUMENTS)
 
 
 if __name__ == "__main__":

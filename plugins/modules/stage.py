@@ -61,32 +61,19 @@ rails_boots:
   type: int
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._host_module import (
-    RUN_ARGUMENTS,
-    carry,
-    perform,
-    result_of,
-)
-from ansible_collections.slipway.release.plugins.module_utils._plan_stage import stage
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {
+    **RUN_ARGUMENTS,
+    "version": {"type": "str", "required": True},
+    "commit": {"type": "str", "required": True},
+}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        {**RUN_ARGUMENTS, "version": {"type": "str", "required": True}, "commit": {"type": "str", "required": True}},
-        supports_check_mode=True,
-    )
-
-    def action(site: Site) -> dict[str, Any]:
-        current = site.ledger.state().current
-        outcome = carry(module, site, lambda: stage(site, module.params["version"], module.params["commit"]))
-        return result_of(site, outcome, current, module.params["version"])
-
-    perform(module, action)
+    call("stage", ARGUMENTS)
 
 
 if __name__ == "__main__":

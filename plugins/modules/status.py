@@ -69,16 +69,13 @@ status:
       type: str
 """
 
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._gates import facts
-from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(ENGINE_ARGUMENTS, supports_check_mode=True)
-    perform(module, lambda site: {"changed": False, "status": facts(site)})
+    call("status", ENGINE_ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -42,31 +42,15 @@ status:
   type: dict
 """
 
-from typing import Any
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._gates import facts
-from ansible_collections.slipway.release.plugins.module_utils._host_module import ENGINE_ARGUMENTS, perform
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+ARGUMENTS = {**ENGINE_ARGUMENTS, "owner": {"type": "str", "required": True}}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({**ENGINE_ARGUMENTS, "owner": {"type": "str", "required": True}}, supports_check_mode=True)
-
-    def action(site: Site) -> dict[str, Any]:
-        ended = None if site.ledger.state().run is None else site.ledger.describe_run()
-        if site.ledger.busy():
-            raise SlipwayError(
-                f"a process of this run still works on the site: {site.ledger.describe_run()}: let it end"
-            )
-        if ended is not None and not module.check_mode:
-            with site.ledger.locked():
-                site.ledger.end_run(module.params["owner"])
-        return {"changed": ended is not None, "ended": ended, "status": facts(site)}
-
-    perform(module, action)
+    call("unlock", ARGUMENTS)
 
 
 if __name__ == "__main__":

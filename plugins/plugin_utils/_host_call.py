@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs one of the engine's modules on its host, and turns a lost host into a failure.
+"""Runs one of the engine's modules on its host with the library that it needs, and turns a lost host into a failure.
 
 Neither `rescue` nor `always` runs for a host that became UNREACHABLE. A deploy must be taken back then too, so a host
 that is lost during one of our calls fails that call instead.
@@ -9,10 +9,33 @@ plugins/action/ holds a link to this file for each of the modules.
 
 from __future__ import annotations
 
+import base64
+import io
+import zipfile
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.release.plugins.module_utils import host_library
+
+LIBRARY = Path(host_library.__file__).parent
+
+
+@cache
+def library_files() -> dict[str, bytes]:
+    """The files of the library, by name."""
+    return {path.name: path.read_bytes() for path in LIBRARY.glob("_*.py")}
+
+
+def library_archive() -> str:
+    """The library as it is sent, in base64."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in library_files().items():
+            archive.writestr(name, text)
+    return base64.b64encode(content.getvalue()).decode()
 
 
 class ActionModule(ActionBase):
@@ -24,8 +47,12 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result; a lost connection becomes `failed` with `lost_host`."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        library = {"digest": host_library.digest_of(library_files())}
         try:
-            result.update(self._execute_module(module_name=self._task.action, task_vars=task_vars))
+            done = self._call(library, task_vars)
+            if done.get("library_missing"):
+                done = self._call({**library, "content": library_archive()}, task_vars)
+            result.update(done)
             # the arguments hold the environment, whose short values no_log does not cover
             result.pop("invocation", None)
         except AnsibleConnectionFailure as error:
@@ -37,3 +64,10 @@ class ActionModule(ActionBase):
                 msg=f"{host} cannot be reached ({reason}): check its power, network and SSH access",
             )
         return result
+
+    def _call(self, library: dict[str, str], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        given = {**self._task.args, "library": library}
+        done: dict[str, Any] = self._execute_module(
+            module_name=self._task.action, module_args=given, task_vars=task_vars
+        )
+        return done

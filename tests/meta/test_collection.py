@@ -11,6 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.slipway.release.plugins.module_utils._gates import GATES
+from ansible_collections.slipway.release.plugins.module_utils._ledger import CONTROLLER_TIMEOUT
+from ansible_collections.slipway.release.plugins.module_utils._plan_rehearse import REQUIRED, STAGING, WAIVED
+from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import AUTO, BACK, KEEP
+from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS
+from ansible_collections.slipway.release.plugins.module_utils._verify import RESTORED_UP_TO
+from ansible_collections.slipway.release.plugins.modules import preflight, probe, rehearse, rollback
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections/ansible_collections/slipway/release"
@@ -67,3 +74,21 @@ def test_what_runs_on_hosts_needs_the_standard_library_alone_and_is_python_3_9(p
             assert (node.module or "").split(".")[0] in sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 1, f"{path.name} imports from outside module_utils"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "rollback_criteria"])
+def test_a_module_takes_no_more_along_than_its_arguments_and_the_way_to_its_library(name: str) -> None:
+    tree = ast.parse((ROOT / f"plugins/modules/{name}.py").read_text())
+    taken = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} - {"__future__"}
+    prefix = "ansible_collections.slipway.release.plugins.module_utils"
+    assert taken == {f"{prefix}.arguments", f"{prefix}.host_library"}
+    assert (ROOT / f"plugins/module_utils/_call_{name}.py").is_file()
+
+
+def test_what_arguments_allow_is_what_the_library_knows() -> None:
+    assert preflight.ARGUMENTS["verb"]["choices"] == sorted(GATES)
+    assert preflight.ARGUMENTS["controller_timeout"]["default"] == CONTROLLER_TIMEOUT
+    assert probe.ARGUMENTS["probes"]["choices"] == list(KINDS)
+    assert rehearse.ARGUMENTS["policy"]["choices"] == [REQUIRED, STAGING, WAIVED]
+    assert rehearse.ARGUMENTS["limit"]["default"] == RESTORED_UP_TO
+    assert set(rollback.ARGUMENTS["schema"]["choices"]) == {AUTO, BACK, KEEP}

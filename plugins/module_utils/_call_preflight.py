@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the module preflight does on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._engine import carry_out
+from ._errors import SlipwayError
+from ._gates import Request, look
+from ._host_module import PATIENT, Module
+from ._plan_adopt import (
+    VERSION,
+    adopt,
+    adoptable,
+    observe_release,
+)
+from ._plan_rollback import release_to_take_back
+from ._site import Site
+
+
+def answer(module: Module, site: Site) -> dict[str, Any]:
+    """Look at the gates; open the run when asked to and nothing is wrong."""
+    parameters = module.params
+    verb, run_id, version = parameters["verb"], parameters["run_id"], parameters["version"]
+    if version is not None and not VERSION.fullmatch(version):
+        raise SlipwayError(f"{version!r} is no release version: letters, digits, . _ - only")
+    if not VERSION.fullmatch(run_id):
+        raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
+    ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
+    request = Request(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"])
+    if parameters["open"] and not module.check_mode:
+        site.ledger.await_last_call(parameters["owner"], PATIENT)
+    seen = look(site, request)
+    observations = [item.to_dict() for item in seen.observations]
+    if seen.failures:
+        wanted = f"{verb} of {version}" if version else verb
+        message = f"{wanted} is refused, nothing was changed: " + "\n".join(seen.failures)
+        module.fail_json(msg=message, observations=observations, failures=seen.failures)
+    state = site.ledger.state()
+    release = version if verb != "rollback" else release_to_take_back(site, state)
+    run = {"id": run_id, "token": 0, "verb": verb, "release": release, "previous": state.current}
+    run["commit"] = seen.commit
+    changed = False
+    if parameters["open"] and not seen.already and not module.check_mode:
+        with site.ledger.locked():
+            timeout = parameters["controller_timeout"]
+            opened = site.ledger.open_run(run_id, verb, parameters["owner"], release, timeout)
+            if verb == "deploy":
+                site.ledger.start_afresh()
+            try:
+                adopted = carry_out(site, adopt(site))
+            except SlipwayError:
+                site.ledger.update(run=None)
+                raise
+        run.update(token=opened.token, previous=site.ledger.state().current)
+        # opening a run is bookkeeping; adopting an application is a change
+        changed = bool(adopted.changed)
+    elif adoptable(site):
+        run["previous"] = observe_release(site).version
+    return {"changed": changed, "observations": observations, "run": run, "already": seen.already}

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the module probe does on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._errors import SlipwayError
+from ._host_module import Module
+from ._observation import parse_timestamp
+from ._probe import Request, prober
+from ._profile import secrets
+from ._site import Site
+
+
+def request_of(module: Module) -> Request:
+    """Read the arguments; SlipwayError when one makes no sense."""
+    given = module.params
+    try:
+        since = parse_timestamp(given["since"]) if given["since"] else None
+    except ValueError as error:
+        raise SlipwayError(f"since: must be an ISO 8601 time with a zone, not {given['since']!r}") from error
+    if given["looks"] < 1 or given["interval"] < 0:
+        raise SlipwayError("looks must be at least 1, and interval not negative")
+    return Request(tuple(given["probes"]), since, given["looks"], given["interval"], module.check_mode)
+
+
+def answer(module: Module, site: Site) -> dict[str, Any]:
+    """Return the module's result."""
+    hidden = secrets(module.params["application"])
+    module.no_log_values.update(hidden)
+    token = int((module.params["run"] or {}).get("token", 0))
+
+    def alive() -> None:
+        if token:
+            # LockedError when the run has lost the site
+            with site.ledger.locked():
+                site.ledger.check_run(token)
+
+    findings = prober(site.profile, hidden, alive=alive).run(request_of(module))
+    return {
+        "changed": findings.changed,
+        "observations": [item.to_dict() for item in findings.observations],
+        "skipped_flows": list(findings.skipped),
+    }

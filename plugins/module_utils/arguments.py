@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The arguments that modules have in common. They are read on the host before the library is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SITE_ARGUMENTS: dict[str, Any] = {
+    "application": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "compose_files": {"type": "list", "elements": "str"},
+            "compose_profiles": {"type": "list", "elements": "str"},
+            "env_file": {"type": "str"},
+            "version_variable": {"type": "str", "required": True},
+            "required_variables": {"type": "list", "elements": "str"},
+            "boot_variables": {"type": "list", "elements": "str"},
+            "web_port": {"type": "int"},
+            "repository": {"type": "dict", "required": True},
+            "services": {"type": "dict", "required": True},
+            "database": {"type": "dict", "required": True},
+            "migrations_path": {"type": "str"},
+            "base_url": {"type": "str", "required": True},
+            "host_header": {"type": "str"},
+            "login": {
+                "type": "dict",
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "form": {"type": "dict", "required": True, "no_log": True},
+                },
+            },
+            "pages": {"type": "list", "elements": "dict"},
+            "caches": {"type": "list", "elements": "dict"},
+            "health": {"type": "dict"},
+            "flows": {"type": "list", "elements": "dict"},
+            "invariants": {"type": "list", "elements": "dict"},
+            "critical_timeout": {"type": "float"},
+            "state_directory": {"type": "path"},
+            "backup_directory": {"type": "path"},
+            "uploads": {"type": "list", "elements": "str"},
+            "volumes": {"type": "list", "elements": "str"},
+            "redis": {"type": "dict"},
+            "proxy": {"type": "dict"},
+            "worker_drain": {"type": "float"},
+            "verify_tls": {"type": "bool"},
+            "ca_file": {"type": "path"},
+        },
+    },
+}
+
+ENGINE_ARGUMENTS: dict[str, Any] = {**SITE_ARGUMENTS, "environment": {"type": "dict", "no_log": True}}
+
+RUN_ARGUMENTS: dict[str, Any] = {**ENGINE_ARGUMENTS, "run": {"type": "dict", "required": True}}
