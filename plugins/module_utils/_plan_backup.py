@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from ._ledger import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
 from ._postgres import applied_migrations, count_tables
 from ._stored import StoredFile, make_directory, sync_tree, total
-from ._verify import verify_backup
+from ._verify import begin_trial, verify_backup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +153,17 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
             site.ledger.save_baseline(version, known)
         if site.database.tables() == 0:
             return {"backup": None}
-        return take_backup(site, identity, f"before {version}" if version else "asked for")
+        if version is None:
+            return take_backup(site, identity, "asked for")
+        candidate, migrations = site.ledger.state().candidate, site.ledger.known_release(version).migrations
+        served = candidate.before.version if candidate and set(migrations) - set(site.database.migrations()) else None
+        with site.at_rest(), ThreadPoolExecutor(1) as beside:
+            # what the rehearsal needs boots meanwhile; it starts itself what is not there then
+            trial = beside.submit(begin_trial, site, identity, served)
+            taken = take_backup(site, identity, f"before {version}")
+            with suppress(SlipwayError):
+                trial.result()
+        return taken
 
     def noted() -> bool:
         candidate = site.ledger.state().candidate

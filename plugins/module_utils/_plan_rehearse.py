@@ -21,9 +21,9 @@ from ._plan_migrate import migration_reason
 from ._plan_rollback import migrations_to_undo, rollback_commands
 from ._probe import Prober
 from ._probe import Request as Look
-from ._scratch import Scratch, Services
+from ._scratch import OLD, Scratch
 from ._trace import Trace, hazards
-from ._verify import RESTORED_UP_TO, compare
+from ._verify import RESTORED_UP_TO, begin_trial, compare, web_image
 
 if TYPE_CHECKING:
     from ._ledger import Before, Release
@@ -77,13 +77,13 @@ class _Rehearsal:
         try:
             migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
             tried = bool(migrations) and self.policy.mode == REQUIRED
-            with self._timed("start"), self.site.at_rest(), ThreadPoolExecutor(1) as beside:
-                services = self.site.compose.config["services"]
-                self.scratch.make_network()
-                # it boots while the database comes up and the backup is loaded
-                booting = beside.submit(self._start_old_code, services, "old") if tried else None
-                self.scratch.start(services)
-                old = booting.result() if booting else None
+            services = self.site.compose.config["services"]
+            with self._timed("start"), self.site.at_rest():
+                served = self.before.version if tried else None
+                if not self.scratch.begun(self.backup["id"], web=served is not None):
+                    begin_trial(self.site, self.backup["id"], served)
+                self.boots += served is not None
+                self.scratch.ready(services)
             self.database = self.scratch.database
             with self._timed("restore"):
                 self.scratch.load(self.site.backups / self.backup["id"] / "database", self.backup)
@@ -91,6 +91,7 @@ class _Rehearsal:
                 wrong = compare(self.database, self.backup)
             if wrong or not tried:
                 return wrong, replace(blank, seconds=self.seconds)
+            old = None if self.before.version is None else self.scratch.web_container(OLD)
             return [], self._try(replace(blank, migrations=migrations), old)
         finally:
             self.scratch.remove()
@@ -191,23 +192,18 @@ class _Rehearsal:
             wrong = ["the schema is not what it was, though rows, constraints and indexes are"]
         return wrong
 
-    def _start_old_code(self, services: Services, name: str) -> str | None:
-        """Start a container of the release before, and say what it is called; None where there is no such release."""
-        if self.before.version is None:
-            return None
-        old = self.site.ledger.known_release(self.before.version)
-        self.boots += 1
-        return self.scratch.serve(services, old.images[self.site.profile.services.web], name)
-
     def _old_code_afterwards(self, old: str | None, known: list[str]) -> tuple[list[str] | None, list[str] | None]:
         """What fails on the new schema: of the old code that runs on, and of old code that is started on it."""
+        if old is None or self.before.version is None:
+            return None, None
+        image = web_image(self.site, self.before.version)
+        self.boots += 1
         with ThreadPoolExecutor(1) as beside:
-            booting = beside.submit(self._start_old_code, self.site.compose.config["services"], "anew")
+            booting = beside.submit(self.scratch.serve, self.site.compose.config["services"], image, "anew")
             running_on = self._old_code("old code running on", old, known)
             anew = booting.result()
         started_anew = self._old_code("old code", anew, known)
-        if old is not None and anew is not None:
-            self.scratch.end(old, anew)
+        self.scratch.end(old, anew)
         return running_on, started_anew
 
     def _old_code(self, part: str, container: str | None, known: Sequence[str] = ()) -> list[str] | None:
@@ -290,6 +286,7 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
                     f"the database has {manifest['database']['bytes'] / 1e9:.0f} GB, more than rehearse_limit: raise "
                     "it, or give a certificate from staging, or waive the rehearsal (rehearse_policy)"
                 )
+            Scratch(site).remove()
             result.see(
                 "backup", before.backup, ok=True, detail="hashes are right; too large to be restored for a trial"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Services = Mapping[str, Any]
 
 LABEL = "slipway.scratch"
+OLD = "old"
+_PURPOSE = f"{LABEL}.for"
 READY_AFTER = 120
 # Nothing here has to outlive a crash.
 _HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
@@ -39,6 +41,10 @@ _LET_IN = """
 """
 
 
+def _given(service: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in (service.get("environment") or {}).items() if value is not None}
+
+
 class Scratch:
     """The throwaway services of one site. Only one process at a time has them: the one that holds the site's flock."""
 
@@ -48,6 +54,7 @@ class Scratch:
         self._network = f"slipway-scratch-{site.profile.name}"
         self._label = f"{LABEL}={site.profile.name}"
         self._superuser = "postgres"
+        self._purpose = ""
         self._dress = ""
 
     def remove(self) -> None:
@@ -59,37 +66,50 @@ class Scratch:
         if networks.stdout.split():
             self._runner.run(["docker", "network", "rm", *networks.stdout.split()])
 
-    def make_network(self) -> None:
-        """Make the network that leads nowhere, once whatever is here is gone."""
-        self.remove()
-        self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
-
-    def start(self, services: Services) -> None:
-        """Start an empty PostgreSQL, and a cache where the application has one, and return when they answer.
+    def begin(self, services: Services, purpose: str, web_image: str | None = None) -> None:
+        """Start an empty PostgreSQL, a cache and the web service side by side, and wait for none: see `ready`.
 
         :param services: whose images and settings are taken; those of the release that runs.
+        :param purpose: by which `begun` knows them again.
+        :param web_image: of the web service; none is started without it.
         """
+        self.remove()
+        self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
+        self._purpose = purpose
         names = self._site.profile.services
-        with ThreadPoolExecutor(1) as beside:
-            cache = beside.submit(self._start_cache, names.cache, services[names.cache]) if names.cache else None
-            self._start_database(names.database, services[names.database])
-            if cache is not None:
-                cache.result()
+        with ThreadPoolExecutor(3) as pool:
+            starting: list[Future[Any]] = [pool.submit(self._start_database, names.database, services[names.database])]
+            if names.cache:
+                starting.append(pool.submit(self._start_cache, names.cache, services[names.cache]))
+            if web_image:
+                starting.append(pool.submit(self.serve, services, web_image, OLD))
+            for started in starting:
+                started.result()
+
+    def begun(self, purpose: str, *, web: bool) -> bool:
+        """Whether all that `begin` starts for this purpose is there."""
+        names = self._site.profile.services
+        wanted = {self._name(name) for name in (names.database, names.cache) if name}
+        wanted |= {self.web_container(OLD)} if web else set()
+        label = f"label={_PURPOSE}={purpose}"
+        listed = self._runner.run(["docker", "ps", "--format", "{{.Names}}", "--filter", label])
+        return wanted <= set(listed.stdout.split())
+
+    def ready(self, services: Services) -> None:
+        """Return when the PostgreSQL that was begun answers."""
+        self._superuser = str(_given(services[self._site.profile.services.database]).get("POSTGRES_USER", "postgres"))
+        self._await_database()
 
     def _start_cache(self, name: str, service: Mapping[str, Any]) -> None:
-        variables = {key: str(value) for key, value in (service.get("environment") or {}).items()}
-        self._start(name, service, self._image(name, service), service.get("command") or [], variables)
+        self._start(name, service, self._image(name, service), service.get("command") or [], _given(service))
 
     def _start_database(self, name: str, service: Mapping[str, Any]) -> None:
-        given = {key: str(value) for key, value in (service.get("environment") or {}).items() if value is not None}
-        self._superuser = given.get("POSTGRES_USER", "postgres")
-        variables = {key: value for key, value in given.items() if key.startswith("POSTGRES_")}
+        variables = {key: value for key, value in _given(service).items() if key.startswith("POSTGRES_")}
         # the application's database is made when it is restored, like the one that it is a copy of
         variables.pop("POSTGRES_DB", None)
         settings = [part for item in _HASTY for part in ("-c", item)]
         command = [*(service.get("command") or ["postgres"]), *settings]
         self._start(name, service, self._image(name, service), command, variables)
-        self._await_database()
 
     def _start(  # noqa: PLR0913 - what a container consists of
         self,
@@ -103,7 +123,7 @@ class Scratch:
     ) -> None:
         # one that cannot boot before the database is there boots again
         argv = ["docker", "run", "--detach", "--restart", "on-failure", "--network-alias", name]
-        argv += ["--name", container or self._name(name)]
+        argv += ["--name", container or self._name(name), "--label", f"{_PURPOSE}={self._purpose}"]
         self._runner.run([*argv, *self._arguments(service, image, command, environment)], env=environment)
 
     def _name(self, service: str) -> str:
@@ -207,9 +227,13 @@ class Scratch:
     def serve(self, services: Services, image: str, name: str) -> str:
         """Start a web container from `image`; returns what it is called."""
         web = self._site.profile.services.web
-        service, container = services[web], f"{self._name(web)}-{name}"
+        service, container = services[web], self.web_container(name)
         self._start(web, service, image, service.get("command") or [], self._variables(service), container=container)
         return container
+
+    def web_container(self, name: str) -> str:
+        """What the web container of that name is called."""
+        return f"{self._name(self._site.profile.services.web)}-{name}"
 
     def end(self, *containers: str) -> None:
         """End web containers at once, so that nobody is connected to the database."""

@@ -29,6 +29,20 @@ def compare(database: Database, manifest: dict[str, Any]) -> list[str]:
     return [f"backup {manifest['id']} does not hold what the database held: {line}" for line in wrong[:3]]
 
 
+def web_image(site: Site, version: str) -> str:
+    """The image that the web service of a release runs."""
+    return site.ledger.known_release(version).images[site.profile.services.web]
+
+
+def begin_trial(site: Site, backup: str, served: str | None = None) -> None:
+    """Start what a backup is restored into, so that it is there when the backup is.
+
+    :param served: the release whose web service is to be tried on it, if so.
+    """
+    image = None if served is None else web_image(site, served)
+    Scratch(site).begin(site.compose.config["services"], backup, image)
+
+
 def verify_backup(site: Site, backup: str) -> list[str]:
     """What is wrong with a backup: its files by hash, then what it gives when it is restored."""
     wrong = check_backup(site, backup)
@@ -40,8 +54,8 @@ def verify_backup(site: Site, backup: str) -> list[str]:
         return [] if held == tables else [f"backup {backup} holds the rows of {held} tables, the database had {tables}"]
     scratch = Scratch(site)
     try:
-        scratch.make_network()
-        scratch.start(site.compose.config["services"])
+        begin_trial(site, backup)
+        scratch.ready(site.compose.config["services"])
         scratch.load(directory, manifest)
         return compare(scratch.database, manifest)
     finally:

@@ -137,12 +137,21 @@ def test_a_waived_rehearsal_is_on_record_and_promises_no_way_down(site: Any, hel
     assert site.ledger.state().candidate.phase == "rehearsed"
 
 
-def test_a_database_that_is_too_large_to_copy_needs_another_proof(site: Any, held: list[Certificate]) -> None:  # noqa: ANN401 a stand-in
+def test_a_database_that_is_too_large_to_copy_needs_another_proof(
+    site: Any,  # noqa: ANN401 a stand-in
+    held: list[Certificate],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     del held
+    removed: list[str] = []
+    monkeypatch.setattr(
+        _plan_rehearse, "Scratch", lambda _site: SimpleNamespace(remove=lambda: removed.append("what was begun"))
+    )
     with pytest.raises(StepError, match="more than rehearse_limit: raise it, or give a certificate from staging"):
         carry(site, Policy(REQUIRED, limit=10))
     _facts, seen = carry(site, Policy(STAGING, limit=10, certificate=TRIED))
     assert seen["backup b1"] is True
+    assert removed == ["what was begun"]
 
 
 def test_without_a_backup_nothing_is_rehearsed(site: Any) -> None:  # noqa: ANN401 a stand-in
