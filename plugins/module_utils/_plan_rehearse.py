@@ -80,10 +80,11 @@ class _Rehearsal:
             services = self.site.compose.config["services"]
             with self._timed("start"), self.site.at_rest():
                 served = self.before.version if tried else None
-                if not self.scratch.begun(self.backup["id"], web=served is not None):
+                begun = self.scratch.begun(self.backup["id"], web=served is not None)
+                if not (begun and self.scratch.ready(services)):
                     begin_trial(self.site, self.backup["id"], served)
+                    self.scratch.ready(services)
                 self.boots += served is not None
-                self.scratch.ready(services)
             self.database = self.scratch.database
             with self._timed("restore"):
                 self.scratch.load(self.site.backups / self.backup["id"] / "database", self.backup)

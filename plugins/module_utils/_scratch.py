@@ -28,6 +28,8 @@ Services = Mapping[str, Any]
 LABEL = "slipway.scratch"
 OLD = "old"
 _PURPOSE = f"{LABEL}.for"
+# The role by which a PostgreSQL is known that a killed process has used.
+_USED = "slipway_used"
 READY_AFTER = 120
 # Nothing here has to outlive a crash.
 _HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
@@ -95,10 +97,14 @@ class Scratch:
         listed = self._runner.run(["docker", "ps", "--format", "{{.Names}}", "--filter", label])
         return wanted <= set(listed.stdout.split())
 
-    def ready(self, services: Services) -> None:
-        """Return when the PostgreSQL that was begun answers."""
+    def ready(self, services: Services) -> bool:
+        """Wait for the PostgreSQL that was begun, and take it into use; returns whether nobody had done so before."""
         self._superuser = str(_given(services[self._site.profile.services.database]).get("POSTGRES_USER", "postgres"))
         self._await_database()
+        fresh = bool(self.database.missing_roles([_USED]))
+        if fresh:
+            self.database.query(f"CREATE ROLE {_USED}", database="postgres")
+        return fresh
 
     def _start_cache(self, name: str, service: Mapping[str, Any]) -> None:
         self._start(name, service, self._image(name, service), service.get("command") or [], _given(service))
