@@ -1,0 +1,105 @@
+"""What a backup is restored into: begun beforehand, known again, and never used twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed
+from ansible_collections.slipway.release.plugins.module_utils._scratch import OLD, Scratch
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+pytestmark = pytest.mark.promise("G5")
+
+SERVICES = {
+    "web": {"image": "swarm:1.0.0", "environment": {"SECRET_KEY_BASE": "canary", "SMTP_HOST": "mail"}},
+    "postgres": {"image": "postgres:17", "environment": {"POSTGRES_USER": "owner", "POSTGRES_PASSWORD": "canary"}},
+    "redis": {"image": "redis:8"},
+}
+
+
+class Engine:
+    """Docker, as far as it is asked here, and the PostgreSQL in it."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, list[str]] = {}
+        self.given: dict[str, dict[str, str]] = {}
+        self.roles: list[str] = []
+        self.broken = ""
+
+    def run(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **_options: object) -> Completed:
+        if argv[1] == "run":
+            name = argv[argv.index("--name") + 1]
+            if self.broken and name.endswith(self.broken):
+                raise CommandError(list(argv), 125, "no space left on device")
+            assert "canary" not in " ".join(argv)
+            self.running[name] = [argv[place + 1] for place, word in enumerate(argv) if word == "--label"]
+            self.given[name] = dict(env or {})
+            if name.endswith("postgres"):
+                self.roles = []
+        if argv[1] == "rm":
+            self.running = {}
+        label = argv[-1].removeprefix("label=")
+        found = [name for name, labels in self.running.items() if label in labels]
+        return Completed(0, "\n".join(found) if argv[1] == "ps" else "", "")
+
+    def psql(self, _argv: Sequence[str], sql: str, _timeout: float) -> str:
+        if "pg_roles" in sql:
+            return "".join(f"{role}\n" for role in self.roles)
+        if sql.startswith("CREATE ROLE"):
+            self.roles.append(sql.rsplit(maxsplit=1)[-1])
+        return ""
+
+
+def scratch(engine: Engine) -> Scratch:
+    services = SimpleNamespace(web="web", database="postgres", cache="redis")
+    profile: Any = SimpleNamespace(name="swarm", services=services, boot_variables=["SECRET_KEY_BASE"])
+    return Scratch(cast("Site", SimpleNamespace(runner=engine, profile=profile, containers=lambda _service: [])))
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    made = Engine()
+    database = SimpleNamespace(
+        missing_roles=lambda roles: sorted(set(roles) - set(made.roles)),
+        query=lambda sql, **_where: made.psql([], sql, 1),
+    )
+    # the real one makes a copy of a whole profile
+    monkeypatch.setattr(Scratch, "database", database)
+    return made
+
+
+def test_another_process_finds_what_was_begun_for_its_backup_and_for_no_other(engine: Engine) -> None:
+    scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0")
+    assert scratch(engine).begun("b1", web=True)
+    assert not scratch(engine).begun("b2", web=True)
+
+
+def test_what_was_begun_without_the_web_service_does_not_do_for_a_trial_of_it(engine: Engine) -> None:
+    scratch(engine).begin(SERVICES, "b1")
+    assert scratch(engine).begun("b1", web=False)
+    assert not scratch(engine).begun("b1", web=True)
+
+
+def test_what_could_not_all_be_begun_says_so_and_is_not_taken_for_begun(engine: Engine) -> None:
+    engine.broken = "redis"
+    with pytest.raises(CommandError, match="no space left"):
+        scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0")
+    assert not scratch(engine).begun("b1", web=True)
+
+
+def test_it_is_used_once(engine: Engine) -> None:
+    scratch(engine).begin(SERVICES, "b1")
+    assert scratch(engine).ready(SERVICES)
+    assert not scratch(engine).ready(SERVICES)
+    scratch(engine).begin(SERVICES, "b1")
+    assert scratch(engine).ready(SERVICES)
+
+
+def test_the_web_service_gets_what_it_needs_to_boot_and_nothing_else(engine: Engine) -> None:
+    made = scratch(engine)
+    made.begin(SERVICES, "b1", "swarm:1.0.0")
+    assert engine.given[made.web_container(OLD)] == {"SECRET_KEY_BASE": "canary"}
