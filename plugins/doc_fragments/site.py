@@ -20,9 +20,6 @@ options:
       - Keys and values that the application's env file must hold besides its version, such as secrets from a vault.
       - They are written at the switch, one key at a time; other lines of the file stay as they are.
     type: dict
-  library:
-    description: The code that runs on the host; the action plugin names it, and sends it once.
-    type: dict
 requirements:
   - Python 3.9 or later, Docker Engine 25 or later with Compose v2, and git on the host
 """

@@ -28,5 +28,5 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     outcome = carry(module, site, plan)
     warning = cannot_arm()
     if warning is not None:
-        module.warn(warning)
+        module.warnings.append(warning)
     return result_of(site, outcome, current, current)

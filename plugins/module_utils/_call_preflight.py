@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._engine import carry_out
-from ._errors import SlipwayError
+from ._errors import RefusedError, SlipwayError
 from ._gates import Request, look
 from ._host_module import PATIENT, Module
 from ._plan_adopt import (
@@ -32,11 +32,10 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     if parameters["open"] and not module.check_mode:
         site.ledger.await_last_call(parameters["owner"], PATIENT)
     seen = look(site, request)
-    observations = [item.to_dict() for item in seen.observations]
     if seen.failures:
         wanted = f"{verb} of {version}" if version else verb
         message = f"{wanted} is refused, nothing was changed: " + "\n".join(seen.failures)
-        module.fail_json(msg=message, observations=observations, failures=seen.failures)
+        raise RefusedError(message, seen.failures, seen.observations)
     state = site.ledger.state()
     release = version if verb != "rollback" else release_to_take_back(site, state)
     run = {"id": run_id, "token": 0, "verb": verb, "release": release, "previous": state.current}
@@ -58,4 +57,5 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
         changed = bool(adopted.changed)
     elif adoptable(site):
         run["previous"] = observe_release(site).version
+    observations = [item.to_dict() for item in seen.observations]
     return {"changed": changed, "observations": observations, "run": run, "already": seen.already}

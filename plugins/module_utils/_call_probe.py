@@ -28,7 +28,7 @@ def request_of(module: Module) -> Request:
 def answer(module: Module, site: Site) -> dict[str, Any]:
     """Return the module's result."""
     hidden = secrets(module.params["application"])
-    module.no_log_values.update(hidden)
+    module.secrets |= hidden
     token = int((module.params["run"] or {}).get("token", 0))
 
     def alive() -> None:

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._observation import Observation
+
 COMMAND_WIDTH = 80
 MESSAGE_WIDTH = 600
 OUTPUT_TAIL = 4000
@@ -21,6 +26,19 @@ class LockedError(SlipwayError):
 
 class OutOfOrderError(SlipwayError):
     """A step was asked for whose conditions are not met, such as a switch without a backup."""
+
+
+class RefusedError(SlipwayError):
+    """Gates do not hold.
+
+    :param failures: one line for each.
+    :param observations: what was seen at all gates.
+    """
+
+    def __init__(self, message: str, failures: list[str], observations: list[Observation]) -> None:
+        self.failures = failures
+        self.observations = observations
+        super().__init__(message)
 
 
 class CommandError(SlipwayError):

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Callable, NoReturn, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Callable, cast
 
 from ._engine import Outcome, Plan, carry_out, preview
-from ._errors import OutOfOrderError, SlipwayError
+from ._errors import OutOfOrderError, RefusedError, SlipwayError
 from ._profile import Profile
+from ._scrub import scrubbed
 from ._site import Site
 
 # A call that must not give up (a rollback) waits for the one before it to end.
@@ -17,29 +20,28 @@ BRIEF = 10.0
 SHORTEST_SECRET = 8
 
 
-class Module(Protocol):
-    """What is used of AnsibleModule."""
+@dataclass
+class Module:
+    """A module's call: what it was given, and what it says beside its result.
+
+    :param secrets: texts that its result must not hold.
+    """
 
     params: dict[str, Any]
-    check_mode: bool
-    no_log_values: set[str]
-
-    def exit_json(self, **result: Any) -> NoReturn: ...  # noqa: ANN401 - as AnsibleModule has it
-    def fail_json(self, msg: str, **result: Any) -> NoReturn: ...  # noqa: ANN401 - the same
-    def warn(self, warning: str) -> None: ...
+    check_mode: bool = False
+    secrets: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
 
 
-def spare_plain_values(module: Module) -> None:
-    """Let Ansible blank out secrets only.
+def _secrets_of(parameters: dict[str, Any], marked: Iterable[str]) -> set[str]:
+    """What has to be hidden of the values that were marked as secret.
 
-    It replaces every no_log value wherever it occurs in a result, and the environment holds plain ones too: a variable
-    that is "1", or the release's own version, would otherwise blank out what the next task is told.
+    The environment holds plain ones too: a variable that is "1", or the release's own version, would otherwise be
+    hidden in what the next task is told.
     """
-    parameters = module.params
     told = {parameters.get("version"), parameters.get("commit"), *(parameters.get("run") or {}).values()}
     plain = {str(value) for value in told}
-    secrets = {value for value in module.no_log_values if len(value) >= SHORTEST_SECRET and value not in plain}
-    module.no_log_values = secrets
+    return {value for value in marked if len(value) >= SHORTEST_SECRET and value not in plain}
 
 
 def profile_of(module: Module) -> Profile:
@@ -86,14 +88,28 @@ def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BR
                 site.ledger.check_run(token)
 
 
-def perform(module: Module, answer: Callable[[Module, Site], dict[str, Any]]) -> None:
-    """Answer a module's call; an error that people are meant to read becomes its failure, with what was observed."""
+def perform(
+    answer: Callable[[Module, Site], dict[str, Any]],
+    parameters: dict[str, Any],
+    secrets: Sequence[str],
+    *,
+    check_mode: bool,
+) -> dict[str, Any]:
+    """Answer a call; returns a module's result. An error that people are meant to read becomes a failure.
+
+    :param secrets: the values of all arguments that are marked as secret.
+    """
+    module = Module(parameters, check_mode, _secrets_of(parameters, secrets))
     site: Site | None = None
-    spare_plain_values(module)
     try:
         site = site_of(module)
         result = answer(module, site)
     except SlipwayError as error:
         observations = [item.to_dict() for item in getattr(error, "observations", [])]
-        module.fail_json(str(error), observations=observations, rails_boots=site.rails_boots if site else 0)
-    module.exit_json(**result)
+        boots = site.rails_boots if site else 0
+        result = {"failed": True, "msg": str(error), "observations": observations, "rails_boots": boots}
+        if isinstance(error, RefusedError):
+            result["failures"] = error.failures
+    if module.warnings:
+        result["warnings"] = module.warnings
+    return cast("dict[str, Any]", scrubbed(result, module.secrets))

@@ -24,6 +24,7 @@ from ._probe_pages import probe_page
 from ._probe_redis import RedisServer, probe_workers
 from ._process import HostRunner, Runner
 from ._profile import Profile
+from ._scrub import scrubbed
 from ._session import Session
 from ._site import Site
 
@@ -40,7 +41,6 @@ _PROBES = {
 }
 # These may write, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm"})
-HIDDEN = "********"
 
 
 @dataclass(frozen=True)
@@ -236,10 +236,7 @@ class Prober:
         return Findings(tuple(observations), changed, ())
 
     def _scrubbed(self, observation: Observation) -> Observation:
-        detail = observation.detail
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            detail = detail.replace(secret, HIDDEN)
-        return observation if detail == observation.detail else replace(observation, detail=detail)
+        return replace(observation, detail=scrubbed(observation.detail, self.secrets))
 
 
 def _only(observations: Iterable[Observation]) -> Findings:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arguments that modules have in common. They are read on the host before the library is there."""
+"""The arguments that modules have in common. They are checked on the controller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SITE_ARGUMENTS: dict[str, Any] = {
         "required": True,
         "options": {
             "name": {"type": "str", "required": True},
-            "directory": {"type": "path", "required": True},
+            "directory": {"type": "str", "required": True},
             "compose_files": {"type": "list", "elements": "str"},
             "compose_profiles": {"type": "list", "elements": "str"},
             "env_file": {"type": "str"},
@@ -38,15 +38,15 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "flows": {"type": "list", "elements": "dict"},
             "invariants": {"type": "list", "elements": "dict"},
             "critical_timeout": {"type": "float"},
-            "state_directory": {"type": "path"},
-            "backup_directory": {"type": "path"},
+            "state_directory": {"type": "str"},
+            "backup_directory": {"type": "str"},
             "uploads": {"type": "list", "elements": "str"},
             "volumes": {"type": "list", "elements": "str"},
             "redis": {"type": "dict"},
             "proxy": {"type": "dict"},
             "worker_drain": {"type": "float"},
             "verify_tls": {"type": "bool"},
-            "ca_file": {"type": "path"},
+            "ca_file": {"type": "str"},
         },
     },
 }

@@ -66,7 +66,6 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -74,12 +73,3 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": 5},
     "keep_days": {"type": "float", "default": 30.0},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("backup", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

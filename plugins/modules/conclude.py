@@ -72,7 +72,6 @@ not_stopped:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -82,12 +81,3 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": 5},
     "keep_days": {"type": "float", "default": 30.0},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("conclude", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

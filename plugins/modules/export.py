@@ -71,7 +71,6 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -79,12 +78,3 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "recipients": {"type": "list", "elements": "str", "default": []},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("export", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

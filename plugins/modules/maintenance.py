@@ -45,18 +45,8 @@ release:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **ENGINE_ARGUMENTS,
     "state": {"type": "str", "choices": ["present", "absent"], "required": True},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("maintenance", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

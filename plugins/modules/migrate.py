@@ -65,7 +65,6 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -73,12 +72,3 @@ ARGUMENTS = {
     "timeout": {"type": "float", "default": 3600.0},
     "undo_timeout": {"type": "float", "default": 3600.0},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("migrate", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

@@ -93,7 +93,6 @@ failures:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **ENGINE_ARGUMENTS,
@@ -108,12 +107,3 @@ ARGUMENTS = {
     "controller_time": {"type": "float"},
     "controller_timeout": {"type": "float", "default": 900.0},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("preflight", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

@@ -130,7 +130,6 @@ skipped_flows:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import SITE_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 KINDS = ["pages", "health", "flows", "services", "workers", "data", "caches", "warm"]
 ARGUMENTS = {
@@ -141,12 +140,3 @@ ARGUMENTS = {
     "interval": {"type": "float", "default": 5},
     "run": {"type": "dict"},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("probe", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

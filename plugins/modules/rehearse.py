@@ -92,7 +92,6 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -103,12 +102,3 @@ ARGUMENTS = {
     "expected": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "float", "default": 3600.0},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("rehearse", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

@@ -92,7 +92,6 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **ENGINE_ARGUMENTS,
@@ -102,12 +101,4 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": 5},
     "keep_days": {"type": "float", "default": 30.0},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("restore", ARGUMENTS, required_by={"backup": "run"})
-
-
-if __name__ == "__main__":
-    main()
+REQUIRED_BY = {"backup": "run"}

@@ -87,7 +87,6 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -95,12 +94,3 @@ ARGUMENTS = {
     "timeout": {"type": "float", "default": 3600.0},
     "schema": {"type": "str", "choices": ["auto", "back", "keep"], "default": "auto"},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("rollback", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

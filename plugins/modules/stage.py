@@ -62,19 +62,9 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
     "version": {"type": "str", "required": True},
     "commit": {"type": "str", "required": True},
 }
-
-
-def main() -> None:
-    """Run the module."""
-    call("stage", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

@@ -70,13 +70,5 @@ status:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
-
-def main() -> None:
-    """Run the module."""
-    call("status", ENGINE_ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()
+ARGUMENTS = ENGINE_ARGUMENTS

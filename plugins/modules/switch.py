@@ -55,15 +55,5 @@ rails_boots:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {**RUN_ARGUMENTS, "version": {"type": "str", "required": True}}
-
-
-def main() -> None:
-    """Run the module."""
-    call("switch", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

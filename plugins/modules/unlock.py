@@ -43,15 +43,5 @@ status:
 """
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
-from ansible_collections.slipway.release.plugins.module_utils.host_library import call
 
 ARGUMENTS = {**ENGINE_ARGUMENTS, "owner": {"type": "str", "required": True}}
-
-
-def main() -> None:
-    """Run the module."""
-    call("unlock", ARGUMENTS)
-
-
-if __name__ == "__main__":
-    main()

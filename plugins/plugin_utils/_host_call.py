@@ -4,13 +4,16 @@
 Neither `rescue` nor `always` runs for a host that became UNREACHABLE. A deploy must be taken back then too, so a host
 that is lost during one of our calls fails that call instead.
 
-plugins/action/ holds a link to this file for each of the modules.
+plugins/action/ holds a link to this file for each of the modules. What a module takes is checked here; host_call.py
+is what runs on the host.
 """
 
 from __future__ import annotations
 
 import base64
+import importlib
 import io
+import json
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -18,9 +21,10 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.slipway.release.plugins.module_utils import host_library
+from ansible_collections.slipway.release.plugins.modules import host_call
 
-LIBRARY = Path(host_library.__file__).parent
+MODULES = host_call.__package__
+LIBRARY = Path(host_call.__file__).parents[1] / "module_utils"
 
 
 @cache
@@ -47,14 +51,23 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result; a lost connection becomes `failed` with `lost_host`."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        library = {"digest": host_library.digest_of(library_files())}
+        name = self._task.action.rpartition(".")[-1]
+        module = importlib.import_module(f"{MODULES}.{name}")
+        checked, given = self.validate_argument_spec(  # type: ignore[no-untyped-call]  # ansible-core is published without types
+            module.ARGUMENTS, required_by=getattr(module, "REQUIRED_BY", None)
+        )
+        call = {
+            "name": name,
+            "parameters": given,
+            "check_mode": bool(self._task.check_mode),
+            "secrets": sorted(checked._no_log_values),  # noqa: SLF001 - AnsibleModule takes them from there
+            "library": host_call.digest_of(library_files()),
+        }
         try:
-            done = self._call(library, task_vars)
+            done = self._call(call, task_vars)
             if done.get("library_missing"):
-                done = self._call({**library, "content": library_archive()}, task_vars)
+                done = self._call({**call, "content": library_archive()}, task_vars)
             result.update(done)
-            # the arguments hold the environment, whose short values no_log does not cover
-            result.pop("invocation", None)
         except AnsibleConnectionFailure as error:
             host = (task_vars or {}).get("inventory_hostname", "the host")
             reason = " ".join(str(error).split())
@@ -65,9 +78,9 @@ class ActionModule(ActionBase):
             )
         return result
 
-    def _call(self, library: dict[str, str], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        given = {**self._task.args, "library": library}
+    def _call(self, call: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        text = base64.b64encode(json.dumps(call).encode()).decode()
         done: dict[str, Any] = self._execute_module(
-            module_name=self._task.action, module_args=given, task_vars=task_vars
+            module_name="slipway.release.host_call", module_args={"call": text}, task_vars=task_vars
         )
         return done

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import compileall
 import io
+import json
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import host_library
-from ansible_collections.slipway.release.plugins.module_utils.host_library import digest_of, install
+from ansible_collections.slipway.release.plugins.module_utils import _scrub
+from ansible_collections.slipway.release.plugins.modules import host_call
+from ansible_collections.slipway.release.plugins.modules.host_call import digest_of, install, run
 from ansible_collections.slipway.release.plugins.plugin_utils._host_call import library_archive, library_files
 
 FILES = {"_one.py": b"from ._two import NUMBER\n", "_two.py": b"NUMBER = 2\n"}
@@ -87,7 +90,27 @@ def test_two_who_come_at_once_both_find_it(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / digest / "slipway" / "_one.py").read_bytes() == FILES["_one.py"]
 
 
-def test_the_library_that_is_sent_is_all_of_the_directory_but_what_every_module_brings_along() -> None:
-    there = {path.name for path in Path(host_library.__file__).parent.glob("*.py")}
-    assert set(library_files()) == there - {"host_library.py", "arguments.py"}
+def test_the_library_that_is_sent_is_all_of_the_directory_but_the_arguments() -> None:
+    there = {path.name for path in Path(_scrub.__file__).parent.glob("*.py")}
+    assert set(library_files()) == there - {"arguments.py"}
     assert len(library_archive()) < 1_000_000
+
+
+def test_a_call_asks_for_a_library_that_is_missing_and_refuses_a_damaged_one(tmp_path: Path) -> None:
+    call = {"name": "one", "library": digest_of(FILES)}
+    assert run(tmp_path, dict(call)) == {"changed": False, "library_missing": True}
+    damaged = base64.b64encode(archive({"_one.py": b""})).decode()
+    answer = run(tmp_path, {**call, "content": damaged})
+    assert answer["failed"]
+    assert "cannot be put into" in answer["msg"]
+
+
+def test_what_ansible_writes_into_it_is_all_that_it_needs(tmp_path: Path) -> None:
+    source = (
+        Path(host_call.__file__).read_text("utf-8").replace('Path("/var/cache/slipway")', f"Path({str(tmp_path)!r})")
+    )
+    call = base64.b64encode(json.dumps({"name": "one", "library": "0" * 64}).encode()).decode()
+    given = json.dumps({"call": call, "_ansible_check_mode": True})
+    script = source.replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", given)
+    done = subprocess.run([sys.executable, "-I", "-"], input=script, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"changed": False, "library_missing": True}

@@ -1,0 +1,68 @@
+"""One place where an error becomes a failure, and where what leaves the host loses its secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import RefusedError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._host_module import Module, perform
+from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+from tests.unit.plugins.module_utils.test_site import APPLICATION
+
+SECRET = "canary-4711-secret"
+SEEN = Observation("gate", "docker", "2026-11-23T08:00:00.000Z", None, None, ok=False, detail=f"it said {SECRET}")
+
+
+def call(answer: Any, secrets: list[str], **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a test's own
+    return perform(answer, {"application": APPLICATION, **parameters}, secrets, check_mode=False)
+
+
+def test_a_secret_leaves_in_no_result_and_a_plain_value_stays() -> None:
+    def answer(module: Module, site: Site) -> dict[str, Any]:
+        module.warnings.append(f"beware of {SECRET}")
+        return {"release": "1.1.0-rc.2", "lines": [{"text": f"password={SECRET}!"}], "name": site.profile.name}
+
+    told = call(answer, [SECRET, "1.1.0-rc.2", "no"], version="1.1.0-rc.2")
+    assert SECRET not in str(told)
+    assert told["release"] == "1.1.0-rc.2"
+    assert told["lines"] == [{"text": "password=********!"}]
+    assert told["warnings"] == ["beware of ********"]
+
+
+def test_a_call_may_add_to_what_is_hidden() -> None:
+    def answer(module: Module, site: Site) -> dict[str, Any]:
+        del site
+        module.secrets.add("from the profile")
+        return {"text": "it is from the profile"}
+
+    assert call(answer, [])["text"] == "it is ********"
+
+
+@pytest.mark.parametrize(
+    "error,more",
+    [
+        (SlipwayError(f"no such {SECRET}"), {"observations": []}),
+        (
+            RefusedError(f"no such {SECRET}", [f"docker: {SECRET}"], [SEEN]),
+            {
+                "failures": ["docker: ********"],
+                "observations": [{**SEEN.to_dict(), "detail": "it said ********"}],
+            },
+        ),
+    ],
+    ids=["any", "gates"],
+)
+def test_what_people_are_meant_to_read_is_a_failure_in_one_line(error: SlipwayError, more: dict[str, Any]) -> None:
+    def answer(*_: object) -> dict[str, Any]:
+        raise error
+
+    assert call(answer, [SECRET]) == {"failed": True, "msg": "no such ********", "rails_boots": 0, **more}
+
+
+def test_a_profile_that_is_wrong_is_a_failure_too() -> None:
+    told = perform(lambda *_: {}, {"application": {**APPLICATION, "directory": "swarm"}}, [], check_mode=False)
+    assert told["failed"]
+    assert "directory: must be an absolute path" in told["msg"]
