@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._maintenance import show_page
-from ._plan_switch import answer_again
+from ._plan_switch import answer_again, let_replaced_go
 from ._profile import DOCKER_DNS, NONE
 
 if TYPE_CHECKING:
@@ -32,5 +32,7 @@ def maintenance(site: Site, *, shown: bool) -> Plan:
             "runs; nginx_reload and haproxy can"
         )
     release = site.ledger.known_release(state.current)
-    steps: list[Step] = [show_page(site, release, lambda: True)] if shown else answer_again(site, release)
+    steps: list[Step] = [show_page(site, release, lambda: True)]
+    if not shown:
+        steps = [*answer_again(site, release), let_replaced_go(site, release)]
     return Plan("maintenance", release.version, "switch", steps)

@@ -284,15 +284,17 @@ def stop_code(site: Site, release: Release, containers: list[Container]) -> dict
 
 def let_replaced_go(site: Site, release: Release) -> Step:
     """The step that stops the web containers which `release` took the place of; they are kept for the way back."""
+    traffic = traffic_of(site)
 
     def gone() -> bool:
-        return not web_of(site, release).others()
+        return not web_of(site, release).others() and traffic.settled()
 
     def let_go() -> dict[str, Any]:
         with site.at_rest():
             web = web_of(site, release)
             leaving, staying = web.others(), web.good()
-        _send_away(site, traffic_of(site), staying, leaving)
+        _send_away(site, traffic, staying, leaving)
+        traffic.settle()
         return {"stopped": [item.name for item in leaving]}
 
     return Step("let the replaced containers go", gone, let_go)

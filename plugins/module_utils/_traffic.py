@@ -26,6 +26,7 @@ ANSWERS_WITHIN = 60
 LET_GO_WITHIN = 5
 _PAUSE = 0.1
 _SERVER = re.compile(r"^\s*server (?:\S+ )?([^\s:;]+):", re.MULTILINE)
+_NOBODY = "nobody yet"
 _HEAD = "# Slipway writes this file anew with each switch.\n"
 
 
@@ -40,6 +41,12 @@ class Traffic(Protocol):
 
     def let_go(self, containers: Sequence[Container]) -> None:
         """Return when containers that get no new requests have answered those they had, or have had their time."""
+
+    def settled(self) -> bool:
+        """Whether a proxy that starts anew finds whatever containers people start by hand."""
+
+    def settle(self) -> None:
+        """Make it so, once no container runs but those that requests are sent to; the proxy itself notices nothing."""
 
 
 def traffic_of(site: Site) -> Traffic:
@@ -73,6 +80,13 @@ class Unguided:
     def let_go(self, containers: Sequence[Container]) -> None:
         """A container finishes what it answers within its grace period."""
 
+    def settled(self) -> bool:
+        """It always does."""
+        return True
+
+    def settle(self) -> None:
+        """There is nothing to do."""
+
 
 class DockerDns(Unguided):
     """A proxy that looks the service's name up in Docker's DNS, which names every container of it that runs."""
@@ -88,11 +102,16 @@ class DockerDns(Unguided):
 
 
 class _File:
-    """What the proxy is told, as the file that it reads when it starts."""
+    """What the proxy is told, as the file that it reads when it starts.
+
+    It names containers, which a `docker compose down` and `up` by hand would give other names. So what the file said
+    before it was first written here is kept, and stands in it again when there is nobody else to be told apart from.
+    """
 
     def __init__(self, site: Site) -> None:
         self.path: Path = site.directory / (site.profile.proxy.file or "")
         self._owner = site.checkout
+        self._by_hand: Path = site.ledger.root / "upstream.by-hand"
 
     def read(self) -> str:
         return self.path.read_text("utf-8") if self.path.is_file() else ""
@@ -101,9 +120,29 @@ class _File:
         """The containers in it."""
         return set(_SERVER.findall(self.read()))
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether it is again as it was before it was first written here."""
+        return self._by_hand.is_file() and self._by_hand.read_text("utf-8") == self.read()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it cannot be more as it was: there may have been none."""
+        return not self._by_hand.is_file() or self.is_by_hand
+
+    def settle(self) -> None:
+        if not self.settled:
+            self._put(self._by_hand.read_text("utf-8"))
+
     def write(self, text: str) -> None:
         if not self.path.parent.is_dir():
             raise SlipwayError(f"{self.path.parent} does not exist: make it, the proxy reads its upstream from there")
+        before = self.read()
+        if before.strip() and not before.startswith(_HEAD):
+            write_file(self._by_hand, before.encode())
+        self._put(text)
+
+    def _put(self, text: str) -> None:
         write_file(self.path, text.encode(), mode=0o644, owner=self._owner.owner)
 
 
@@ -116,18 +155,21 @@ class NginxReload:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._file = _File(site)
+        self._noted: Path = site.ledger.root / "upstream"
 
     def targets(self) -> set[str] | None:
-        """The containers in the file, where nginx has read it since it was written, or will."""
-        read = proxy_container(self._site) is None or self._loaded().read_text("utf-8") == self._file.read()
-        return self._file.names() if read else set()
+        """The containers that nginx has read last, where that is known."""
+        proxy = proxy_container(self._site)
+        if proxy is None:
+            return self._file.names()
+        reader, _, read = self._noted.read_text("utf-8").partition("\n") if self._noted.is_file() else ("", "", "")
+        # one that started since then has read the file as it was at that moment
+        known = reader in {_NOBODY, _identity(proxy)} and (read == self._file.read() or self._file.is_by_hand)
+        return set(_SERVER.findall(read)) if known else set()
 
-    def _loaded(self) -> Path:
-        """A copy of what nginx read last: killed in between, the file alone would not tell."""
-        path: Path = self._site.ledger.root / "upstream"
-        if not path.is_file():
-            write_file(path, b"")
-        return path
+    def _note(self, proxy: Container | None, text: str) -> None:
+        """Note down what nginx read last, and which: killed in between, or started anew, the file would not tell."""
+        write_file(self._noted, f"{_identity(proxy) if proxy else _NOBODY}\n{text}".encode())
 
     def move(self, containers: Sequence[Container]) -> None:
         """Write the file, let nginx check it, reload, and return when every old worker process has turned away."""
@@ -138,7 +180,7 @@ class NginxReload:
         proxy = proxy_container(site)
         if proxy is None:
             self._file.write(text)
-            write_file(self._loaded(), text.encode())
+            self._note(None, text)
             return
         old = _workers(site, proxy)
         self._file.write(text)
@@ -154,7 +196,7 @@ class NginxReload:
             if time.monotonic() > deadline:
                 raise SlipwayError(f"nginx did not reload within {RELOADED_WITHIN} s: see its log")
             time.sleep(_PAUSE)
-        write_file(self._loaded(), text.encode())
+        self._note(proxy, text)
 
     def let_go(self, containers: Sequence[Container]) -> None:
         """Wait for the old worker processes to end; WebSockets hold them, and end with their container."""
@@ -163,6 +205,18 @@ class NginxReload:
         deadline = time.monotonic() + LET_GO_WITHIN
         while proxy is not None and _workers(self._site, proxy, leaving=True) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
+
+    def settled(self) -> bool:
+        """Whether the file is as it was before it was first written here."""
+        return self._file.settled
+
+    def settle(self) -> None:
+        """Put the file back; what nginx has read stays what it goes by."""
+        self._file.settle()
+
+
+def _identity(container: Container) -> str:
+    return f"{container.id} {container.started}"
 
 
 def _last_line(output: str) -> str:
@@ -215,12 +269,16 @@ class Haproxy:
         rows = [dict(zip(names, line.split(","))) for line in lines if line]
         return {row["svname"]: row for row in rows}
 
+    @staticmethod
+    def _up(servers: dict[str, dict[str, str]]) -> set[str]:
+        return {name for name, row in servers.items() if row["status"].startswith("UP")}
+
     def targets(self) -> set[str] | None:
         """The servers that are up, where the file says the same; those in the file while HAProxy does not run."""
         if proxy_container(self._site) is None:
             return self._file.names()
-        live = {name for name, row in self._servers().items() if row["status"].startswith("UP")}
-        return live if live == self._file.names() else set()
+        live = self._up(self._servers())
+        return live if self._file.is_by_hand or live == self._file.names() else set()
 
     def move(self, containers: Sequence[Container]) -> None:
         """Add what is missing, wait until HAProxy finds it up, then let the others only finish what they have."""
@@ -259,13 +317,15 @@ class Haproxy:
             time.sleep(_PAUSE)
 
     def let_go(self, containers: Sequence[Container]) -> None:
-        """Wait until they have no session, or their time has passed; then forget all that the file does not name."""
+        """Wait until they have no session, or their time has passed; then forget all that get no new requests."""
         del containers
         if proxy_container(self._site) is None:
             return
         deadline = time.monotonic() + LET_GO_WITHIN
         while True:
-            rows = {name: row for name, row in self._servers().items() if name not in self._file.names()}
+            servers = self._servers()
+            stay = self._up(servers) | self._file.names()
+            rows = {name: row for name, row in servers.items() if name not in stay}
             if not any(int(row["scur"] or 0) for row in rows.values()) or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
@@ -276,6 +336,14 @@ class Haproxy:
             # one whose last session is still being closed stays for now: it gets nothing any more
             while "still has connections" in self._ask(f"del server {server}") and time.monotonic() < deadline + 1:
                 time.sleep(_PAUSE)
+
+    def settled(self) -> bool:
+        """Whether the file is as it was before it was first written here."""
+        return self._file.settled
+
+    def settle(self) -> None:
+        """Put the file back; HAProxy reads it when it starts."""
+        self._file.settle()
 
 
 def check_file_reaches_proxy(site: Site) -> str | None:

@@ -45,6 +45,7 @@ for rule in 'INPUT -p tcp --dport 22 -j DROP' 'OUTPUT -p tcp --sport 22 -j DROP'
 done
 while mountpoint --quiet {STATE}; do umount --lazy {STATE}; done
 systemctl start docker
+docker container prune --force >/dev/null
 code=$(docker ps --filter label=com.docker.compose.project=swarm --quiet |
   xargs --no-run-if-empty docker inspect --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' |
   grep -cx "APP_VERSION=$RELEASE" || true)
@@ -67,7 +68,7 @@ SQL
 # What the witness does not see: whatever else a command may have forgotten on the host.
 LOOK_AROUND = rf"""
 left() {{ {{ grep -vxE "$1" || true; }} | sed "s/^/left over: $2 /"; }}
-docker ps --all --format '{{{{.Names}}}}' | left 'swarm-(proxy|web|worker|postgres|redis)-[12]' container
+docker ps --all --format '{{{{.Names}}}}' | left 'swarm-(proxy|web|worker|postgres|redis)-[1-4]' container
 docker network ls --format '{{{{.Name}}}}' | left 'bridge|host|none|swarm_default' network
 docker volume ls --quiet | left 'swarm_(postgres|redis)' volume
 sql() {{ docker exec swarm-postgres-1 psql -XqAt --username swarm_owner "$1" --command "$2"; }}
@@ -174,6 +175,8 @@ class Arena:
         if self.sh(f"RELEASE={release}\n{CLEAR}").split()[-1] == "quick":
             with self.at_rest():
                 self.sh(f"RELEASE={release}\n{PUT_BACK}")
+            # it goes by what it read before
+            self.sh("docker restart swarm-proxy-1 >/dev/null")
         else:
             self.sh(f"RELEASE={release}\n{CLEAN}{PUT_BACK}")
             self.host.sh(f"cd {swarm.DIRECTORY} && docker compose up --detach --wait", user=swarm.OWNER)

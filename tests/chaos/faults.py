@@ -18,7 +18,7 @@ from tests.chaos.command import Command
 # Follows the journal from its present end. Prints each entry; at the one that is waited for it strikes: it waits, kills
 # the process that holds the site's lock where that is asked for, and says so.
 WATCH = r"""
-import json, os, signal, sys, time
+import json, os, select, signal, sys, time
 place, wanted = sys.argv[1], json.loads(sys.argv[2])
 def holder():
     try:
@@ -48,7 +48,9 @@ while True:
                     os.kill(pid, signal.SIGKILL)
             print("now", flush=True)
         print("entry " + json.dumps({name: entry.get(name) for name in ("plan", "step", "event")}), flush=True)
-    time.sleep(0.002)
+    # whoever asked is gone when its end of this is closed
+    if select.select([sys.stdin], [], [], 0.002)[0] and not sys.stdin.buffer.read(1):
+        break
 """
 CUT = 60  # seconds that the network is gone
 FULL_AT = "192m"  # the size of the file system that is filled: room enough for the gates, and little more
@@ -90,9 +92,9 @@ def watched(host: Host, moment: Moment | None, told: Callable[[str], None], *, e
     watch = subprocess.Popen(
         [
             *(program("docker") or "docker", "exec", "--interactive", host.container),
-            *("timeout", "600", "python3", "-c", WATCH, STATE, json.dumps(wanted)),
+            *("python3", "-c", WATCH, STATE, json.dumps(wanted)),
         ],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -112,9 +114,13 @@ def watched(host: Host, moment: Moment | None, told: Callable[[str], None], *, e
     try:
         yield
     finally:
-        # the client alone does not end what it started in the container
-        watch.kill()
-        watch.wait()
+        if watch.stdin:
+            watch.stdin.close()
+        try:
+            watch.wait(10)
+        except subprocess.TimeoutExpired:
+            watch.kill()
+            watch.wait()
         reader.join(5)
         if watch.stdout:
             watch.stdout.close()

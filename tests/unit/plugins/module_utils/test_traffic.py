@@ -140,6 +140,45 @@ def test_a_proxy_that_is_still_to_start_finds_its_file(site: Site, nginx: Nginx)
     assert traffic.targets() == {"swarm-web-1"}
 
 
+def test_a_file_that_was_written_by_hand_stands_again_when_all_is_over(site: Site, nginx: Nginx) -> None:
+    file = site.directory / "upstreams/web.conf"
+    file.write_text("upstream web { server web:3000; }")
+    traffic = NginxReload(site)
+    assert traffic.targets() == set()
+    traffic.move([container("swarm-web-3")])
+    assert not traffic.settled()
+    traffic.settle()
+    assert traffic.settled()
+    assert file.read_text() == "upstream web { server web:3000; }"
+    assert traffic.targets() == {"swarm-web-3"}, "nginx itself noticed nothing"
+    traffic.move([container("swarm-web-1")])
+    assert (nginx.reloads, traffic.targets()) == (2, {"swarm-web-1"})
+    traffic.settle()
+    assert file.read_text() == "upstream web { server web:3000; }"
+
+
+def test_nginx_that_started_anew_has_read_who_knows_what(site: Site, nginx: Nginx) -> None:
+    traffic = NginxReload(site)
+    traffic.move([container("swarm-web-3")])
+    vars(site)["containers"] = lambda _service=None: [container("swarm-proxy-1", started=1.0)]
+    assert traffic.targets() == set()
+    traffic.move([container("swarm-web-3")])
+    assert (nginx.reloads, traffic.targets()) == (2, {"swarm-web-3"})
+
+
+def test_nobody_trusts_a_reload_that_nobody_noted_down(site: Site, nginx: Nginx) -> None:
+    traffic, file = NginxReload(site), site.directory / "upstreams/web.conf"
+    traffic.move([container("swarm-web-1")])
+    noted = (site.ledger.root / "upstream").read_bytes()
+    traffic.move([container("swarm-web-3")])
+    # killed before it was noted down
+    (site.ledger.root / "upstream").write_bytes(noted)
+    assert traffic.settled(), "there was no file before"
+    assert traffic.targets() == set()
+    assert "swarm-web-3" in file.read_text()
+    assert nginx.reloads == 2
+
+
 class Admin(threading.Thread):
     """HAProxy's admin socket: one command a connection, servers with a state each."""
 
@@ -218,6 +257,19 @@ def test_haproxy_gets_the_new_servers_before_the_old_ones_only_finish(proxied: S
         "backend web\n  server swarm-web-3 swarm-web-3:3000 check"
         in (proxied.directory / "upstreams/web.cfg").read_text()
     )
+
+
+def test_haproxy_finds_its_file_as_it_was_when_all_is_over(proxied: Site, admin: Admin) -> None:
+    file = proxied.directory / "upstreams/web.cfg"
+    file.write_text("backend web\n  server-template web 4 web:3000 check resolvers docker\n")
+    before, traffic = file.read_text(), Haproxy(proxied)
+    traffic.move([container("swarm-web-3")])
+    traffic.let_go([container("swarm-web-1"), container("swarm-web-2")])
+    traffic.settle()
+    assert file.read_text() == before
+    assert traffic.targets() == set(admin.servers) == {"swarm-web-3"}
+    traffic.let_go([])
+    assert set(admin.servers) == {"swarm-web-3"}, "it gets requests, whatever the file says"
 
 
 def test_a_container_that_haproxy_knows_gets_its_new_address(proxied: Site, admin: Admin) -> None:
