@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -24,17 +25,20 @@ class Step:
 
     :param done: whether the host is already as the step would leave it; read-only.
     :param apply: carries it out; what it returns goes into the journal and the result, so it holds no secret.
+    :param probe: the kind of observation that its failure is, where that is another than its plan's.
     """
 
     name: str
     done: Callable[[], bool]
     apply: Callable[[], dict[str, Any] | None]
+    probe: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
     """A named sequence of steps for one release.
 
+    :param steps: in their order; those in a tuple are carried out side by side.
     :param probe: the kind of observation that the plan makes.
     :param verify: asked after the last step, also when nothing was left to do: what is wrong, empty when all is well.
     :param evidence: what else is to be seen when all went well, for the judge.
@@ -43,7 +47,7 @@ class Plan:
     name: str
     version: str
     probe: str
-    steps: Sequence[Step]
+    steps: Sequence[Step | tuple[Step, ...]]
     verify: Callable[[], list[str]] = _nothing
     evidence: Callable[[], list[Observation]] = _nothing
 
@@ -72,7 +76,26 @@ class StepError(SlipwayError):
 def preview(site: Site, plan: Plan) -> Outcome:
     """What carrying out the plan would change as the host stands now."""
     with site.at_rest():
-        return Outcome(site.ledger.now(), changed=[step.name for step in plan.steps if not step.done()])
+        return Outcome(site.ledger.now(), changed=[step.name for group in plan.steps for step in _undone(group)])
+
+
+def _undone(group: Step | tuple[Step, ...]) -> list[Step]:
+    """The steps of a group that are still to be carried out."""
+    return [step for step in (group if isinstance(group, tuple) else (group,)) if not step.done()]
+
+
+def _name(group: Step | tuple[Step, ...]) -> str:
+    return " and ".join(step.name for step in group) if isinstance(group, tuple) else group.name
+
+
+def _side_by_side(run: Callable[[Step], None], steps: Sequence[Step]) -> None:
+    """Run steps at once; returns, or raises what the first of them raised, when all have ended."""
+    with ThreadPoolExecutor(max(1, len(steps) - 1)) as pool:
+        running = [pool.submit(run, step) for step in steps[1:]]
+        for step in steps[:1]:
+            run(step)
+    for ended in running:
+        ended.result()
 
 
 def carry_out(site: Site, plan: Plan) -> Outcome:
@@ -83,26 +106,30 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
     outcome = Outcome(site.ledger.now())
     about = {"plan": plan.name, "release": plan.version}
 
-    def failed(step: str, reason: str) -> StepError:
+    def failed(step: str, reason: str, probe: str | None = None) -> StepError:
         site.ledger.journal({**about, "step": step, "event": "failed", "reason": reason})
         observation = Observation(
-            plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason
+            probe or plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason
         )
         return StepError(f"{plan.name} of {plan.version}: {step}: {reason}", observation)
 
-    for step in plan.steps:
+    def run(step: Step) -> None:
+        site.ledger.journal({**about, "step": step.name, "event": "begin"})
         try:
-            with site.at_rest():
-                done = step.done()
-            if done:
-                continue
-            site.ledger.journal({**about, "step": step.name, "event": "begin"})
             facts = step.apply() or {}
         except (SlipwayError, OSError) as error:
-            raise failed(step.name, str(error)) from error
+            raise failed(step.name, str(error), step.probe) from error
         site.ledger.journal({**about, "step": step.name, "event": "done", **facts})
         outcome.changed.append(step.name)
         outcome.facts.update(facts)
+
+    for group in plan.steps:
+        try:
+            with site.at_rest():
+                todo = _undone(group)
+        except (SlipwayError, OSError) as error:
+            raise failed(_name(group), str(error)) from error
+        _side_by_side(run, todo)
     try:
         with site.at_rest():
             wrong = plan.verify()

@@ -18,6 +18,7 @@ from ._engine import Plan, Step
 from ._errors import CommandError, SlipwayError
 from ._ledger import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
+from ._plan_stage import migrations_in
 from ._postgres import applied_migrations, count_tables
 from ._stored import StoredFile, make_directory, sync_tree, total
 from ._verify import begin_trial, verify_backup
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
 READY_AFTER = 120
 
 
+def _answers(site: Site) -> bool:
+    """Whether the database runs and takes queries."""
+    if not site.containers(site.profile.services.database):
+        return False
+    try:
+        site.database.query("SELECT 1", database="postgres")
+    except CommandError:
+        return False
+    return True
+
+
 def start_database(site: Site, version: str) -> Step:
     """The step that starts the database (and cache) where they do not run: on a first install, or after a crash.
 
@@ -38,13 +50,7 @@ def start_database(site: Site, version: str) -> Step:
     services = [site.profile.services.database] + ([site.profile.services.cache] if site.profile.services.cache else [])
 
     def answers() -> bool:
-        if not all(site.containers(service) for service in services):
-            return False
-        try:
-            site.database.query("SELECT 1", database="postgres")
-        except CommandError:
-            return False
-        return True
+        return all(site.containers(service) for service in services) and _answers(site)
 
     def start() -> None:
         there = site.docker.containers(site.profile.name)
@@ -136,6 +142,42 @@ def _note(site: Site, identity: str) -> None:
     site.ledger.enter("backed_up", migrations=manifest["migrations"], schema=schema, backup=identity)
 
 
+def _noted(site: Site, identity: str) -> bool:
+    """Whether the candidate has a backup of what it replaces, which is this one as long as nothing was migrated."""
+    candidate = site.ledger.state().candidate
+    if candidate is None or not candidate.reached("backed_up"):
+        return False
+    # once migrations began, the database is not what was before any more
+    return candidate.reached("migrating") or candidate.before.backup == identity
+
+
+def _dump_before(site: Site, identity: str, version: str) -> dict[str, Any]:
+    """Back up what the release `version` will replace; its source is here."""
+    # before the dump: what comes in from now on is counted as unknown to the rehearsal
+    with site.at_rest():
+        known = integrity.baseline(site)
+    site.ledger.save_baseline(version, known)
+    if site.database.tables() == 0:
+        return {"backup": None}
+    new = set(migrations_in(site, site.source(version))) - set(site.database.migrations())
+    with site.at_rest(), ThreadPoolExecutor(1) as beside:
+        # what the rehearsal needs boots meanwhile; it starts itself what is not there then
+        trial = beside.submit(begin_trial, site, identity, site.ledger.state().current if new else None)
+        taken = take_backup(site, identity, f"before {version}")
+        with suppress(SlipwayError):
+            trial.result()
+    return taken
+
+
+def dump_while_staging(site: Site, identity: str, version: str) -> Step:
+    """The step that dumps the database while something else is done, where it runs already."""
+
+    def done() -> bool:
+        return not _answers(site) or _noted(site, identity) or manifest_of(site, identity) is not None
+
+    return Step("dump the database", done, lambda: _dump_before(site, identity, version), probe="backup")
+
+
 def backup(site: Site, identity: str, version: str | None) -> Plan:
     """The plan that backs the database up as `identity`; for the candidate `version` it notes what it replaces too.
 
@@ -145,41 +187,25 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
     def dumped() -> bool:
         return manifest_of(site, identity) is not None
 
-    def dump() -> dict[str, Any]:
-        if version is not None:
-            # before the dump: what comes in from now on is counted as unknown to the rehearsal
-            with site.at_rest():
-                known = integrity.baseline(site)
-            site.ledger.save_baseline(version, known)
-        if site.database.tables() == 0:
-            return {"backup": None}
-        if version is None:
-            return take_backup(site, identity, "asked for")
-        candidate, migrations = site.ledger.state().candidate, site.ledger.known_release(version).migrations
-        served = candidate.before.version if candidate and set(migrations) - set(site.database.migrations()) else None
-        with site.at_rest(), ThreadPoolExecutor(1) as beside:
-            # what the rehearsal needs boots meanwhile; it starts itself what is not there then
-            trial = beside.submit(begin_trial, site, identity, served)
-            taken = take_backup(site, identity, f"before {version}")
-            with suppress(SlipwayError):
-                trial.result()
-        return taken
-
-    def noted() -> bool:
-        candidate = site.ledger.state().candidate
-        if candidate is None or not candidate.reached("backed_up"):
-            return False
-        # once migrations began, the database is not what was before any more
-        return candidate.reached("migrating") or candidate.before.backup == identity
-
     def verify() -> list[str]:
         return verify_backup(site, identity) if dumped() else []
+
+    def dump() -> dict[str, Any]:
+        return {"backup": None} if site.database.tables() == 0 else take_backup(site, identity, "asked for")
 
     if version is None:
         return Plan("backup", identity, "backup", [Step("dump the database", dumped, dump)], verify)
     steps = [
         start_database(site, version),
-        Step("dump the database", lambda: noted() or dumped(), dump),
-        Step("check the backup and note the schema", noted, lambda: _note(site, identity)),
+        Step(
+            "dump the database",
+            lambda: _noted(site, identity) or dumped(),
+            lambda: _dump_before(site, identity, version),
+        ),
+        Step(
+            "check the backup and note the schema",
+            lambda: _noted(site, identity),
+            lambda: _note(site, identity),
+        ),
     ]
     return Plan("backup", version, "backup", steps)

@@ -135,17 +135,19 @@ class _Staging:
         self.site.ledger.update(candidate=Candidate(self.version, "staged", before))
 
 
-def stage(site: Site, version: str, commit: str) -> Plan:
+def stage(site: Site, version: str, commit: str, beside: Step) -> Plan:
     """Plan to fetch `commit`, build it as `version`, and name it the candidate.
+
+    :param beside: what is done while the images are built.
 
     The env file is written here only on a first install, where nothing runs that could read it.
     """
     way = _Staging(site, version, commit)
-    steps = [
+    steps: list[Step | tuple[Step, ...]] = [
         Step("fetch the source", way.fetched, site.checkout.fetch),
         Step("export the source", way.complete.exists, way.export),
         Step("write the env file", site.env_file.path.exists, way.write_environment),
-        Step("build the images", way.built, way.build),
+        (Step("build the images", way.built, way.build), beside),
         Step("name the candidate", way.is_candidate, way.name_candidate),
     ]
     return Plan("stage", version, "stage", steps)

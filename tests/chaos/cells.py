@@ -30,13 +30,13 @@ TASK = re.compile(r"TASK \[slipway\.release\.(\w+) : (?!Validating)")
 # For each phase a moment in its midst.
 IN_PHASE = {
     "stage": Moment("stage", "build the images", delay=0.5),
-    "backup": Moment("backup", "dump the database", delay=0.2),
+    "backup": Moment("stage", "dump the database", delay=0.2),
     "migrate": Moment("migrate", "run db:migrate", delay=2.0),
     "switch": Moment("switch", "start the web containers", delay=1.5),
     "prove": Moment("task", "smoke_test", delay=1.0),
     "rollback": Moment("rollback", "undo the migrations", delay=1.5),
 }
-AFTER_THE_DUMP = Moment("backup", "dump the database", "done")
+AFTER_THE_DUMP = Moment("backup", "check the backup and note the schema", "done")
 
 
 @dataclass(frozen=True)

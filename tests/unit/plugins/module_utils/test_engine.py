@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -74,3 +77,45 @@ def test_a_preview_names_the_steps_and_does_none(site: Site) -> None:
     assert preview(site, Plan("stage", "1.1.0", "stage", [world.step("one")])).changed == ["one"]
     assert world.there == set()
     assert not site.ledger.root.exists()
+
+
+def test_steps_in_a_tuple_are_carried_out_side_by_side_and_what_is_done_is_left_out(site: Site) -> None:
+    world, met = World(), threading.Barrier(2, timeout=5)
+
+    def meeting(name: str) -> Step:
+        def apply() -> dict[str, Any]:
+            met.wait()
+            world.there.add(name)
+            return {name: True}
+
+        return Step(name, lambda: name in world.there, apply)
+
+    world.there.add("two")
+    plan = Plan("stage", "1.1.0", "stage", [(meeting("one"), world.step("two"), meeting("three")), world.step("four")])
+    assert preview(site, plan).changed == ["one", "three", "four"]
+    with site.ledger.locked():
+        outcome = carry_out(site, plan)
+    assert set(outcome.changed) == {"one", "three", "four"}
+    assert outcome.changed[-1] == "four"
+    assert outcome.facts == {"one": True, "three": True, "four": True}
+
+
+@pytest.mark.parametrize("failing", ["one", "two"])
+def test_what_runs_beside_a_failure_comes_to_its_end_and_nothing_follows(site: Site, failing: str) -> None:
+    world = World()
+
+    def slow() -> None:
+        time.sleep(0.2)
+        world.there.add("slow")
+
+    bad = replace(world.step("bad", SlipwayError("no room")), probe="backup")
+    good = Step("slow", lambda: "slow" in world.there, slow)
+    group = (bad, good) if failing == "one" else (good, bad)
+    plan = Plan("stage", "1.1.0", "stage", [group, world.step("next")])
+    with site.ledger.locked(), pytest.raises(StepError, match=r"stage of 1\.1\.0: bad: no room") as caught:
+        carry_out(site, plan)
+    assert world.there == {"slow"}
+    assert [(item.probe, item.ok) for item in caught.value.observations] == [("backup", False)]
+    events = [(entry["step"], entry["event"]) for entry in site.ledger.journal_tail(9)]
+    assert ("bad", "failed") in events
+    assert ("slow", "done") in events
