@@ -31,6 +31,7 @@ class Certificate:
     :param rows: how many rows each of these tables had before.
     :param notes: what else an operator should know, each one line.
     :param seconds: how long each part took.
+    :param proven: whether the backup was restored and compared, or is too large for that.
     """
 
     version: str
@@ -51,6 +52,7 @@ class Certificate:
     rows: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    proven: bool = False
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Certificate:

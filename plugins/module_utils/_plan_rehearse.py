@@ -23,7 +23,7 @@ from ._probe import Prober
 from ._probe import Request as Look
 from ._scratch import OLD, Scratch
 from ._trace import Trace, hazards
-from ._verify import RESTORED_UP_TO, begin_trial, compare, web_image
+from ._verify import RESTORED_UP_TO, compare, trial_of, web_image
 
 if TYPE_CHECKING:
     from ._ledger import Before, Release
@@ -73,17 +73,12 @@ class _Rehearsal:
 
         :returns: what is wrong with the backup, and the certificate.
         """
-        blank = Certificate(self.release.version, self.release.commit, self.backup["id"], self.site.ledger.now(), [])
+        blank = _blank(self.site, self.release, self.before)
         try:
-            migrations = sorted(set(self.release.migrations) - set(self.before.migrations), key=int)
-            tried = bool(migrations) and self.policy.mode == REQUIRED
-            services = self.site.compose.config["services"]
+            tried = self.policy.mode == REQUIRED
             with self._timed("start"), self.site.at_rest():
                 served = self.before.version if tried else None
-                begun = self.scratch.begun(self.backup["id"], web=served is not None)
-                if not (begun and self.scratch.ready(services)):
-                    begin_trial(self.site, self.backup["id"], served)
-                    self.scratch.ready(services)
+                self.scratch = trial_of(self.site, self.backup["id"], served)
                 self.boots += served is not None
             self.database = self.scratch.database
             with self._timed("restore"):
@@ -93,7 +88,7 @@ class _Rehearsal:
             if wrong or not tried:
                 return wrong, replace(blank, seconds=self.seconds)
             old = None if self.before.version is None else self.scratch.web_container(OLD)
-            return [], self._try(replace(blank, migrations=migrations), old)
+            return [], self._try(replace(blank, migrations=new_migrations(self.release, self.before)), old)
         finally:
             self.scratch.remove()
 
@@ -245,6 +240,15 @@ class _Rehearsal:
                 return None
 
 
+def new_migrations(release: Release, before: Before) -> list[str]:
+    """The versions of the migrations that a release brings, ascending."""
+    return sorted(set(release.migrations) - set(before.migrations), key=int)
+
+
+def _blank(site: Site, release: Release, before: Before) -> Certificate:
+    return Certificate(release.version, release.commit, before.backup or "", site.ledger.now(), [])
+
+
 class _Result:
     """What a rehearsal found, for the plan's evidence."""
 
@@ -276,12 +280,10 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
             result.see("rehearsal", "migrations", ok=None, detail="an empty database: there is nothing to try them on")
             site.ledger.enter("rehearsed")
             return {}
-        wrong = check_files(site, before.backup)
-        if wrong:
-            raise SlipwayError("; ".join(wrong))
-        manifest = manifest_of(site, before.backup) or {}
         certificate, facts = _accepted(site, release, before, policy), {}
-        if manifest["database"]["bytes"] > policy.limit:
+        manifest = manifest_of(site, before.backup) or {}
+        large = manifest["database"]["bytes"] > policy.limit
+        if large:
             if certificate is None:
                 raise SlipwayError(
                     f"the database has {manifest['database']['bytes'] / 1e9:.0f} GB, more than rehearse_limit: raise "
@@ -291,7 +293,10 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
             result.see(
                 "backup", before.backup, ok=True, detail="hashes are right; too large to be restored for a trial"
             )
-        else:
+        elif new_migrations(release, before):
+            wrong = check_files(site, before.backup)
+            if wrong:
+                raise SlipwayError("; ".join(wrong))
             rehearsal = _Rehearsal(site, release, before, manifest, policy)
             broken, held = rehearsal.run()
             facts = {"rehearsal_boots": rehearsal.boots}
@@ -302,7 +307,10 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
                 ok=not broken,
                 detail="; ".join(broken) or f"restored and compared: {tables} tables",
             )
-            certificate = certificate if certificate is not None else held
+            certificate = replace(certificate or held, proven=not broken)
+        # with nothing to try, the backup is proved while the release starts
+        certificate = certificate or _blank(site, release, before)
+        certificate = replace(certificate, proven=certificate.proven or large)
         site.ledger.save_certificate(certificate)
         _report(result, certificate, policy)
         if all(item.ok is not False for item in result.observations):
@@ -333,7 +341,7 @@ def _accepted(site: Site, release: Release, before: Before, policy: Policy) -> C
             f"{'' if given.good else ', and a bad one'}: it does not cover {release.version} at {release.commit[:12]}"
         )
     # staging has other rows: how many its migrations wrote says nothing here
-    return replace(given, backup=before.backup or "", writes={})
+    return replace(given, backup=before.backup or "", writes={}, proven=False)
 
 
 def _report(result: _Result, certificate: Certificate, policy: Policy) -> None:

@@ -12,10 +12,12 @@ from ._engine import Plan, Step
 from ._errors import CommandError, OutOfOrderError, SlipwayError
 from ._ledger import write_file
 from ._maintenance import hide_page, show_page
+from ._observation import Observation
 from ._parked_jobs import parked, replay
 from ._plan_stage import point_references, references_point_to
 from ._profile import NGINX_RELOAD, NONE
 from ._traffic import Traffic, traffic_of
+from ._verify import prove_backup
 from ._warm import warm
 from ._workers import are_live, await_live, quiet, sidekiq_timeout, stop_workers
 
@@ -323,10 +325,13 @@ def answer_again(site: Site, release: Release) -> list[Step]:
     ]
 
 
-def steps_to_run(site: Site, release: Release, replaced: Release | None, environment: Step) -> list[Step]:
+def steps_to_run(
+    site: Site, release: Release, replaced: Release | None, environment: Step, *beside: Step
+) -> list[Step | tuple[Step, ...]]:
     """The steps after which `release` answers, whatever ran before. A switch and a way back are the same steps.
 
     :param environment: the step that makes the env file the release's own.
+    :param beside: what else has to be done before requests go to it, while its web containers start.
     """
     proxy = [site.profile.services.proxy] if site.profile.services.proxy else []
     others = [name for name in release.images if name not in (*site.code_services, *proxy)]
@@ -340,7 +345,7 @@ def steps_to_run(site: Site, release: Release, replaced: Release | None, environ
         name_images(site, release),
         start_services(site, release, replaced, "start what else differs", others),
         start_workers(site, release),
-        start_web(site, release),
+        (start_web(site, release), *beside),
         move_traffic(site, release),
         # it may not start before it knows whom to send requests to
         start_services(site, release, replaced, "start the proxy", proxy),
@@ -360,7 +365,7 @@ def switch(site: Site, version: str) -> Plan:
     release = site.ledger.known_release(version)
     replaced = None if candidate.before.version is None else site.ledger.known_release(candidate.before.version)
     kept = site.replaced_env_file(version)
-    alone = must_be_alone(site, version)
+    alone, prove = must_be_alone(site, version), prove_backup(site, version)
 
     def begin() -> None:
         # byte for byte: what the inventory gives may change more than the version
@@ -373,14 +378,20 @@ def switch(site: Site, version: str) -> Plan:
             site.ledger.enter("switched")
         return wrong
 
+    def evidence() -> list[Observation]:
+        backup, now = candidate.before.backup, site.ledger.now()
+        return [Observation("backup", backup, now, None, None, ok=True, detail="proven")] if backup else []
+
     return Plan(
         "switch",
         version,
         "switch",
         [
             Step("begin the switch", lambda: candidate.reached("switching"), begin),
+            # nobody waits behind a page for it
+            *([prove] if alone else []),
             *make_room(site, replaced, release, lambda: alone),
-            *steps_to_run(site, release, replaced, assign_environment(site, version)),
+            *steps_to_run(site, release, replaced, assign_environment(site, version), prove),
             Step(
                 "put parked jobs back",
                 lambda: parked(site) == 0,
@@ -388,4 +399,5 @@ def switch(site: Site, version: str) -> Plan:
             ),
         ],
         verify,
+        evidence,
     )

@@ -78,7 +78,7 @@ class Site:
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
         self.env_file = EnvFile(self.directory / profile.env_file)
         self.rails_boots = 0
-        self._resting = False
+        self._rest: object | None = None
         self._containers: list[Container] | None = None
         self._composes: dict[tuple[object, ...], Compose] = {}
 
@@ -133,12 +133,13 @@ class Site:
     @contextmanager
     def at_rest(self) -> Iterator[None]:
         """Look at the containers once at most for all questions inside the block, which changes none."""
-        outermost, self._resting = not self._resting, True
+        outermost = self._rest is None
+        self._rest = self._rest or object()
         try:
             yield
         finally:
             if outermost:
-                self._resting, self._containers = False, None
+                self._rest, self._containers = None, None
 
     def containers(self, service: str | None = None) -> list[Container]:
         """The project's running containers, without one-off ones."""
@@ -146,10 +147,11 @@ class Site:
 
     def all_containers(self) -> list[Container]:
         """The project's containers, running or not, without one-off ones."""
-        known = self._containers
+        known, rest = self._containers, self._rest
         if known is None:
             known = self.docker.containers(self.profile.name)
-            self._containers = known if self._resting else None
+            # another thread may have let the containers change meanwhile
+            self._containers = known if rest is not None and rest is self._rest else None
         return [item for item in known if not item.oneoff]
 
     @property

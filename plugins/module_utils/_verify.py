@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import _fingerprint as fingerprint
+from ._engine import Step
+from ._errors import SlipwayError
 from ._manifest import check_backup, manifest_of
 from ._scratch import Scratch
 
@@ -43,6 +46,17 @@ def begin_trial(site: Site, backup: str, served: str | None = None) -> None:
     Scratch(site).begin(site.compose.config["services"], backup, image)
 
 
+def trial_of(site: Site, backup: str, served: str | None = None) -> Scratch:
+    """What a backup is restored into, ready for that: what `begin_trial` began, or begun now."""
+    scratch, services = Scratch(site), site.compose.config["services"]
+    if not (scratch.begun(backup, web=served is not None) and scratch.ready(services)):
+        begin_trial(site, backup, served)
+        # it knows the names only now
+        scratch = Scratch(site)
+        scratch.ready(services)
+    return scratch
+
+
 def verify_backup(site: Site, backup: str) -> list[str]:
     """What is wrong with a backup: its files by hash, then what it gives when it is restored."""
     wrong = check_backup(site, backup)
@@ -52,11 +66,29 @@ def verify_backup(site: Site, backup: str) -> list[str]:
     if manifest["database"]["bytes"] > RESTORED_UP_TO:
         held, tables = site.database.read_back(directory), manifest["database"]["tables"]
         return [] if held == tables else [f"backup {backup} holds the rows of {held} tables, the database had {tables}"]
-    scratch = Scratch(site)
     try:
-        begin_trial(site, backup)
-        scratch.ready(site.compose.config["services"])
+        scratch = trial_of(site, backup)
         scratch.load(directory, manifest)
         return compare(scratch.database, manifest)
     finally:
-        scratch.remove()
+        Scratch(site).remove()
+
+
+def prove_backup(site: Site, version: str) -> Step:
+    """The step that proves the candidate's backup where its rehearsal did not, as there was no migration to try."""
+
+    def proven() -> bool:
+        certificate = site.ledger.certificate(version)
+        return certificate is None or certificate.proven or not certificate.backup
+
+    def prove() -> dict[str, Any]:
+        certificate = site.ledger.certificate(version)
+        if certificate is None:
+            return {}
+        wrong = verify_backup(site, certificate.backup)
+        if wrong:
+            raise SlipwayError("; ".join(wrong))
+        site.ledger.save_certificate(replace(certificate, proven=True))
+        return {"proven": certificate.backup}
+
+    return Step("prove the backup", proven, prove, probe="backup")

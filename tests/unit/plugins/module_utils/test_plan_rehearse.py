@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _plan_rehearse
+from ansible_collections.slipway.release.plugins.module_utils import _plan_rehearse, _verify
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
 from ansible_collections.slipway.release.plugins.module_utils._engine import StepError, carry_out
-from ansible_collections.slipway.release.plugins.module_utils._errors import OutOfOrderError
+from ansible_collections.slipway.release.plugins.module_utils._errors import OutOfOrderError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._plan_rehearse import (
     REQUIRED,
@@ -74,7 +75,7 @@ def test_a_good_rehearsal_lets_the_release_migrate(site: Any, held: list[Certifi
     }
     assert facts["rehearsal_boots"] == 3
     assert facts["rollback_plan"][0] == "target: 1.0.0, as it was when backup b0 was taken"
-    assert site.ledger.certificate("1.1.0") == TRIED
+    assert site.ledger.certificate("1.1.0") == replace(TRIED, proven=True)
     assert site.ledger.state().candidate.phase == "rehearsed"
 
 
@@ -101,7 +102,7 @@ def test_a_certificate_from_staging_is_accepted_for_the_same_commit(site: Any, h
     held[0] = Certificate("1.1.0", "c" * 40, "b1", "now", [])
     carry(site, Policy(STAGING, certificate=TRIED))
     kept = site.ledger.certificate("1.1.0")
-    assert (kept.migrations, kept.backup) == (["2"], "b1")
+    assert (kept.migrations, kept.backup, kept.proven) == (["2"], "b1", True)
     assert site.ledger.state().candidate.phase == "rehearsed"
 
 
@@ -135,6 +136,41 @@ def test_a_waived_rehearsal_is_on_record_and_promises_no_way_down(site: Any, hel
     assert "waived" in kept["notes"][0]
     assert "waived" in facts["rollback_plan"][1]
     assert site.ledger.state().candidate.phase == "rehearsed"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Policy(), Policy(WAIVED), Policy(STAGING, certificate=replace(TRIED, proven=True))],
+    ids=["required", "waived", "staging"],
+)
+@pytest.mark.promise("M1")
+def test_where_nothing_is_to_be_tried_the_backup_is_proven_before_requests_go_to_the_release(
+    site: Any,  # noqa: ANN401 a stand-in
+    monkeypatch: pytest.MonkeyPatch,
+    policy: Policy,
+) -> None:
+    with site.ledger.locked():
+        site.ledger.update(candidate=Candidate("1.1.0", "staged", Before("1.0.0", ["1", "2"], "s", "b1")))
+        site.ledger.enter("backed_up")
+    _facts, seen = carry(site, policy)
+    assert "backup b1" not in seen, "nobody has proven it yet"
+    assert site.ledger.state().candidate.phase == "rehearsed"
+    step, asked = _verify.prove_backup(site, "1.1.0"), []
+    assert not step.done()
+
+    def verify(_site: object, backup: str) -> list[str]:
+        asked.append(backup)
+        return ["a row is missing"] if len(asked) == 1 else []
+
+    monkeypatch.setattr(_verify, "verify_backup", verify)
+    with site.ledger.locked(), pytest.raises(SlipwayError, match="a row is missing"):
+        step.apply()
+    assert not step.done()
+    with site.ledger.locked():
+        step.apply()
+    assert step.done()
+    assert asked == ["b1", "b1"]
+    assert step.probe == "backup"
 
 
 def test_a_database_that_is_too_large_to_copy_needs_another_proof(
