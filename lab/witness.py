@@ -18,22 +18,26 @@ of() { docker ps --no-trunc --filter label=com.docker.compose.project=swarm "$@"
 label() { printf '{{json (index .Config.Labels "com.docker.compose.%s")}}' "$1"; }
 format="container {{json .Name}} {{json .Image}} {{json .State.StartedAt}} $(label service) $(label oneoff)"
 format="$format {{json .State.Running}} {{json .Config.Env}}"
-database() { docker exec --interactive "$(of --quiet --filter label=com.docker.compose.service=postgres)" "$@"; }
+postgres=$(of --quiet --filter label=com.docker.compose.service=postgres)
+database() { docker exec --interactive "$postgres" "$@"; }
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
-echo "commit $(git rev-parse HEAD)"
-echo "dirty $(git status --porcelain --untracked-files=no | wc -l)"
-echo "env $(sha256sum <.env | cut -c1-64)"
-of --all --quiet | xargs --no-run-if-empty docker inspect --format "$format"
-find storage -type f -printf '%P\n' | sort | while read -r file; do
-  echo "file $(sha256sum <"storage/$file" | cut -c1-64) $file"
-done
 database pg_dump --schema-only --username swarm_owner swarm_production |
-  grep -vE '^(--|SET |SELECT pg_catalog|\\(un)?restrict|$)' | sha256sum | sed 's/^/schema /'
-database psql -XqAt -v ON_ERROR_STOP=1 --field-separator ' ' --username swarm_owner swarm_production <<'SQL'
+  grep -vE '^(--|SET |SELECT pg_catalog|\\(un)?restrict|$)' | sha256sum | sed 's/^/schema /' >"$work/schema" &
+schema=$!
+database psql -XqAt -v ON_ERROR_STOP=1 --field-separator ' ' -U swarm_owner swarm_production >"$work/rows" <<'SQL' &
 SELECT format('SELECT ''rows'', %L, count(*), md5(coalesce(string_agg(md5(t::text), '''' ORDER BY md5(t::text)), ''''))'
               ' FROM %I.%I t', tablename, schemaname, tablename)
 FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename \gexec
 SQL
+rows=$!
+echo "commit $(git rev-parse HEAD)"
+echo "dirty $(git status --porcelain --untracked-files=no | wc -l)"
+echo "env $(sha256sum <.env | cut -c1-64)"
+of --all --quiet | xargs --no-run-if-empty docker inspect --format "$format"
+(cd storage && find . -type f -printf '%P\0' | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --) |
+  sed -E 's/^([0-9a-f]{64})  /file \1 /'
+wait "$schema"; wait "$rows"; cat "$work/schema" "$work/rows"
 """
 
 
