@@ -75,21 +75,21 @@ done
 }} >nginx/upstreams/web.conf
 proxy=$(docker compose ps --quiet proxy)
 docker exec "$proxy" nginx -s reload
-until ! docker top "$proxy" -eo args | grep -q 'worker process is shutting down'; do sleep 0.2; done
+until ! docker top "$proxy" -eo pid,args | grep -q 'worker process is shutting down'; do sleep 0.2; done
 docker stop $old
 docker rm $old
 docker compose up --detach --no-deps --no-build worker
 OPERATOR_PASSWORD=$(sed -n 's/^OPERATOR_PASSWORD=//p' .env)
 jar=$(mktemp)
 page() {{ curl --fail --silent --cookie "$jar" --cookie-jar "$jar" --header 'Host: {name}' "$@"; }}
-token=$(page http://127.0.0.1/login | grep -o 'name="authenticity_token" value="[^"]*"' | head -n1 | cut -d'"' -f4)
+token=$(page http://127.0.0.1/login | grep -o 'name="authenticity_token" value="[^"]*"' | sed -n 1p | cut -d'"' -f4)
 page --output /dev/null --data-urlencode "authenticity_token=$token" \
   --data-urlencode "session[email]=operator@example.test" \
   --data-urlencode "session[password]=$OPERATOR_PASSWORD" http://127.0.0.1/login
-page http://127.0.0.1/agents | grep -q Agents
-page http://127.0.0.1/campaigns | grep -q Campaigns
-page http://127.0.0.1/campaigns/1 | grep -q Progress
-page http://127.0.0.1/system_health | grep -q Health
+page http://127.0.0.1/agents | grep Agents >/dev/null
+page http://127.0.0.1/campaigns | grep Campaigns >/dev/null
+page http://127.0.0.1/campaigns/1 | grep Progress >/dev/null
+page http://127.0.0.1/system_health | grep Health >/dev/null
 """
 )
 BARE = (
