@@ -167,6 +167,9 @@ class _Deadline:
     def spent(self) -> float:
         return time.monotonic() - self._begun
 
+    def renew(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
     def left(self) -> float:
         left = self._end - time.monotonic()
         if left <= 0:
@@ -227,7 +230,7 @@ class _Connection(http.client.HTTPConnection):
         self._server_name = server_name
         self._timed: _TimedSocket | None = None
 
-    def begin(self, deadline: _Deadline) -> None:
+    def begin(self, deadline: _Deadline) -> _TimedSocket:
         """Connect where need be; the deadline holds for all that follows."""
         if self._timed is None:
             raw = socket.create_connection((self.host, self.port), timeout=deadline.left())
@@ -242,12 +245,47 @@ class _Connection(http.client.HTTPConnection):
             self._timed = _TimedSocket(raw)
             self.sock = cast("socket.socket", self._timed)
         self._timed.deadline = deadline
+        return self._timed
 
     def drop(self) -> None:
         """Close the connection for good."""
         self.close()
         if self._timed is not None:
             self._timed.raw.close()
+
+
+class Stream:
+    """What is left of a connection when HTTP is over: bytes both ways, under one deadline at a time."""
+
+    def __init__(self, connection: _Connection, timed: _TimedSocket, reader: io.BufferedReader) -> None:
+        self._connection = connection
+        self._timed = timed
+        self._reader = reader
+
+    def give(self, seconds: float) -> None:
+        """Let what follows take so long, all together."""
+        self._timed.deadline.renew(seconds)
+
+    def read(self, count: int) -> bytes:
+        """Return exactly `count` bytes; socket.timeout, or HttpError when there are no more."""
+        try:
+            content = self._reader.read(count)
+        except (ConnectionError, ssl.SSLError) as error:
+            raise HttpError("the connection was lost") from error
+        if len(content) < count:
+            raise HttpError("the connection was closed")
+        return content
+
+    def write(self, content: bytes) -> None:
+        """Send all of it."""
+        try:
+            self._timed.sendall(content)
+        except (ConnectionError, ssl.SSLError) as error:
+            raise HttpError("the connection was lost") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.drop()
 
 
 class Client:
@@ -330,6 +368,29 @@ class Client:
         except Exception as error:  # hostile answers raise far more than http.client documents
             raise _explained(error, timeout) from error
 
+    def upgrade(self, path: str, timeout: float, headers: Mapping[str, str]) -> tuple[Response, Stream]:
+        """Ask for another protocol on a connection of its own; returns the answer, without a body, and what follows it.
+
+        :raises HttpError: no well-formed answer came in time.
+        """
+        request = _Request("GET", quote(path, safe=SAFE_IN_PATH), None, headers, _Deadline(timeout))
+        connection = _Connection(*self._address, self._tls, self._server_name)
+        try:
+            timed = connection.begin(request.deadline)
+            self._ask(connection, request)
+            reader = timed.makefile("rb")
+            status, fields = _head(reader)
+            return Response(status, fields, b"", request.deadline.spent()), Stream(connection, timed, reader)
+        except Exception as error:  # hostile answers raise far more than http.client documents
+            connection.drop()
+            raise _explained(error, timeout) from error
+
+    def _ask(self, connection: _Connection, request: _Request) -> None:
+        connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+        for name, value in self._headers(request):
+            connection.putheader(name, value)
+        connection.endheaders(request.body)
+
     def _kept(self) -> _Connection | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
@@ -338,10 +399,7 @@ class Client:
         keep = False
         try:
             connection.begin(request.deadline)
-            connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
-            for name, value in self._headers(request):
-                connection.putheader(name, value)
-            connection.endheaders(request.body)
+            self._ask(connection, request)
             answer = connection.getresponse()
             content = b"".join(_body(answer))
             fields = tuple((name.lower(), value) for name, value in answer.getheaders())
@@ -372,8 +430,18 @@ class Client:
         if request.body is not None:
             yield "Content-Type", "application/x-www-form-urlencoded"
             yield "Content-Length", str(len(request.body))
+        if request.body is not None or "Upgrade" in request.headers:
             yield "Origin", self.origin
         yield from request.headers.items()
+
+
+def _head(reader: io.BufferedReader) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """Read a status line and the headers, and nothing after them."""
+    line = reader.readline(CHUNK).decode("latin-1").split(None, 2)
+    if len(line) < 2 or not line[0].startswith("HTTP/1.") or not line[1].isdigit():  # noqa: PLR2004 - version, status
+        raise http.client.BadStatusLine(" ".join(line)[:80])
+    fields = http.client.parse_headers(reader)
+    return int(line[1]), tuple((name.lower(), value) for name, value in fields.items())
 
 
 def _tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:

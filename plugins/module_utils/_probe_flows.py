@@ -6,15 +6,17 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Callable
 
+from ._cable import Cable
 from ._clock import Clock
 from ._errors import SlipwayError
 from ._http import HttpError, Response
 from ._observation import Observation, timestamp
-from ._profile import MARKER_PREFIX, Capture, Cleanup, Flow, Step
+from ._profile import MARKER_PREFIX, Broadcast, Capture, Cleanup, Flow, Step
 from ._session import LoginError, Session, Visitor
 
 REMOVED = (200, 202, 204, 302, 303, 404, 410)
@@ -93,6 +95,32 @@ class _Run:
     def _step(self, visitor: Visitor, step: Step, values: dict[str, str]) -> None:
         path = _filled(step.path, values)
         name = f"{step.verb.upper()} {path.partition('?')[0]}"
+        with self._listening(visitor, step.expect.broadcast, values) as cable:
+            self._request(visitor, step, path, name, values)
+            if cable is not None and step.expect.broadcast is not None:
+                wanted = _filled(step.expect.broadcast.contains, values)
+                try:
+                    cable.hear(wanted, step.expect.broadcast.within)
+                except HttpError as error:
+                    raise _FlowError(f"{name}: {step.expect.broadcast.path}: {error}") from error
+
+    @contextmanager
+    def _listening(
+        self, visitor: Visitor, broadcast: Broadcast | None, values: Mapping[str, str]
+    ) -> Iterator[Cable | None]:
+        """Subscribe before something is asked for that others are to hear of."""
+        if broadcast is None:
+            yield None
+            return
+        channel = {key: _filled(text, values) for key, text in broadcast.channel.items()}
+        try:
+            cable = Cable(visitor.client, broadcast.path, channel, visitor.profile.critical_timeout)
+        except HttpError as error:
+            raise _FlowError(f"GET {broadcast.path}: {error}") from error
+        with closing(cable):
+            yield cable
+
+    def _request(self, visitor: Visitor, step: Step, path: str, name: str, values: dict[str, str]) -> None:
         try:
             if step.writes:
                 self.wrote = True

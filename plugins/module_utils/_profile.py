@@ -179,11 +179,28 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Broadcast:
+    """What open pages must hear of a request, over Action Cable.
+
+    :param channel: the parameters of the subscription.
+    :param contains: a text in the broadcast.
+    :param path: where the application mounts Action Cable.
+    :param within: seconds from the answer.
+    """
+
+    channel: Mapping[str, str]
+    contains: str
+    path: str = "/cable"
+    within: float = 5
+
+
+@dataclass(frozen=True)
 class Expect:
-    """What an answer must be."""
+    """What an answer must be, and what must come of it."""
 
     status: tuple[int, ...] = (200,)
     contains: str | None = None
+    broadcast: Broadcast | None = None
 
 
 @dataclass(frozen=True)
@@ -611,17 +628,38 @@ def _step(reader: Reader, known: set[str]) -> Step | None:
     form = reader.form("form")
     expect = reader.inside("expect", _expect) or Expect()
     captures = reader.named("capture", _capture)
-    used = [
+    sent = [
         (verb, path or ""),
         ("expect.contains", expect.contains or ""),
         *((f"form.{key}", form[key]) for key in form),
     ]
-    for key, text in used:
+    heard = expect.broadcast
+    if heard is not None:
+        sent += [(f"expect.broadcast.channel.{key}", text) for key, text in heard.channel.items()]
+    _check_references(reader, sent, known)
+    known.update(capture.name for capture in captures)
+    if heard is not None:
+        _check_references(reader, [("expect.broadcast.contains", heard.contains)], known)
+    return None if path is None else Step(verb, path, form, expect, captures)
+
+
+def _check_references(reader: Reader, texts: Iterable[tuple[str, str]], known: set[str]) -> None:
+    for key, text in texts:
         for name in _REFERENCE.findall(text):
             if name not in known:
                 reader.problem(key, f"${{{name}}} is not known here: captured before are {', '.join(sorted(known))}")
-    known.update(capture.name for capture in captures)
-    return None if path is None else Step(verb, path, form, expect, captures)
+
+
+def _broadcast(reader: Reader) -> Broadcast | None:
+    channel = reader.form("channel", required=True)
+    contains = reader.text("contains", required=True)
+    path = reader.text("path", _path, default="/cable")
+    within = reader.number("within", 5, least=0.1, most=60)
+    if channel and "channel" not in channel:
+        reader.problem("channel", "must have channel, the name of the channel's class")
+    if contains is None:
+        return None
+    return Broadcast(channel, contains, path or "/cable", within or 5)
 
 
 def _expect(reader: Reader) -> Expect:
@@ -630,7 +668,7 @@ def _expect(reader: Reader) -> Expect:
     valid = [item for item in statuses if isinstance(item, int) and item in range(100, 600)]
     if not statuses or len(valid) != len(statuses):
         reader.problem("status", "must be an HTTP status or a list of them")
-    return Expect(tuple(valid), reader.text("contains"))
+    return Expect(tuple(valid), reader.text("contains"), reader.inside("broadcast", _broadcast))
 
 
 def _capture(name: str, reader: Reader) -> Capture | None:

@@ -206,7 +206,7 @@ def _flat(text: str) -> dict[str, str]:
     return {key: values[-1] for key, values in parse_qs(text, keep_blank_values=True).items()}
 
 
-CREATE = {
+CREATE: dict[str, Any] = {
     "name": "create a test campaign",
     "steps": [
         {"get": "/campaigns/new", "expect": {"status": 200}},

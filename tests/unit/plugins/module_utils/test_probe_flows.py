@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _probe_flows
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
+from ansible_collections.slipway.release.plugins.module_utils._http import HttpError
 from ansible_collections.slipway.release.plugins.module_utils._probe import Findings, Prober, Request
 
 from tests.unit.plugins.module_utils.application import CREATE, Answer, Application, Asked, page
@@ -205,3 +209,40 @@ def test_flows_run_once_however_many_looks(application: Application, prober: Bui
     assert [item.probe for item in findings.observations].count("flow") == 2
     assert [item.probe for item in findings.observations].count("page") == 2
     assert application.campaigns == {}
+
+
+def listening(**heard: Any) -> list[dict[str, Any]]:  # noqa: ANN401 plain data
+    flow = copy.deepcopy(CREATE)
+    flow["steps"][1]["expect"]["broadcast"] = {"channel": {"channel": "C"}, "contains": "campaign_${id}", **heard}
+    return [flow]
+
+
+@pytest.mark.promise("P3")
+def test_open_pages_are_asked_before_and_hear_afterwards(
+    application: Application, prober: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    class Page:
+        def __init__(self, _client: object, path: str, channel: dict[str, str], _timeout: float) -> None:
+            order.append(f"subscribe {path} {channel['channel']} {len(application.paths('POST'))}")
+
+        def hear(self, text: str, timeout: float) -> None:
+            order.append(f"hear {text} {timeout} {len(application.paths('POST'))}")
+            raise HttpError("no broadcast")
+
+        def close(self) -> None:
+            order.append("close")
+
+    monkeypatch.setattr(_probe_flows, "Cable", Page)
+    seen = details(look(prober(flows=listening(within=2))))
+    assert seen[FLOW] == (False, "POST /campaigns: /cable: no broadcast")
+    assert order == ["subscribe /cable C 1", "hear campaign_1 2 2", "close"]
+    assert application.campaigns == {}, "the cleanup runs all the same"
+
+
+@pytest.mark.promise("P3")
+def test_where_no_page_can_listen_nothing_is_created(application: Application, prober: Build) -> None:
+    seen = details(look(prober(flows=listening())))
+    assert seen[FLOW] == (False, "GET /cable: 404, expected a WebSocket")
+    assert not [asked for asked in application.asked if "campaign[name]" in asked.form]

@@ -25,6 +25,7 @@ class CampaignsController < ApplicationController
     @campaign = Campaign.new(campaign_params)
 
     if @campaign.save
+      CampaignsChannel.broadcast_progress(@campaign)
       redirect_to @campaign, status: :see_other, notice: "The campaign was created."
     else
       render :new, status: :unprocessable_entity
