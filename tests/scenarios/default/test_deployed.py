@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lab.witness import Witness
-from tests.scenarios.conftest import ROOT, Run
+from tests.scenarios.conftest import ROOT, SITE, Run
 
 Play = Callable[..., Run]
 Look = Callable[[], Witness]
@@ -89,6 +89,23 @@ def test_the_caches_are_warmed(play: Play, sh: Sh) -> None:
     assert play("playbooks/cache_warm.yml").returncode == 0
     redis = "docker exec $(docker ps -qf label=com.docker.compose.service=redis) redis-cli "
     assert sh(redis + "exists agents/metrics campaigns/eta system_health").strip() == "3"
+
+
+@pytest.mark.promise("P3")
+def test_open_pages_hear_of_a_new_campaign_or_the_smoke_test_fails(play: Play, sh: Sh) -> None:
+    flows = ("playbooks/smoke_test.yml", "-e", '{"smoke_test_probes": [services, pages, flows]}')
+    good = play(*flows)
+    assert good.returncode == 0, good.output
+    allow = "docker exec $(docker ps -qf label=com.docker.compose.service=redis) redis-cli ACL SETUSER default "
+    # nothing can be told to open pages; queues and caches work
+    sh(f"{allow} -publish")
+    try:
+        bad = play(*flows)
+    finally:
+        sh(f"{allow} +publish")
+    assert bad.returncode != 0
+    (found,) = (item for item in bad.record["hosts"][SITE]["verdict"]["criteria"] if item["id"] == "R2")
+    assert "create a test campaign: POST /campaigns: " in found["reason"]
 
 
 def test_no_secret_is_in_logs_or_world_readable_files(sh: Sh) -> None:

@@ -119,3 +119,10 @@ def test_the_maintenance_page_comes_and_goes(play: Play, sh: Sh) -> None:
         assert sh(status).strip() == expected
         assert play(*change).changed == 0
     assert "Retry-After" not in sh("curl --silent --include -H 'Host: swarm.example.test' http://127.0.0.1/up")
+
+
+def test_what_people_take_down_and_start_by_hand_answers(sh: Sh) -> None:
+    """Containers may have other names then than the switch gave to the proxy: nothing names them any more."""
+    assert "swarm-web" not in sh("cat /opt/swarm/nginx/upstreams/web.conf")
+    sh("cd /opt/swarm && docker compose down && docker compose up --detach --wait")
+    sh("curl --silent --fail --output /dev/null -H 'Host: swarm.example.test' http://127.0.0.1/login")
