@@ -91,7 +91,8 @@ def make_key() -> str:
 
 def make_secrets(host: Host) -> dict[str, str]:
     """Make the secrets of a host's application and leave them where its inventory finds them."""
-    values = {name: secrets.token_hex(24) for name in SECRETS}
+    # 64 letters: a key that Rails takes, and a password that bcrypt takes
+    values = {name: secrets.token_hex(32) for name in SECRETS}
     keep_secrets(host, values)
     return values
 
