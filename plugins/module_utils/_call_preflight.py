@@ -17,6 +17,7 @@ from ._plan_adopt import (
 )
 from ._plan_rollback import release_to_take_back
 from ._site import Site
+from ._vulnerabilities import Evidence
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     if not VERSION.fullmatch(run_id):
         raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
     ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
-    request = Request(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"])
+    security = Evidence.from_dict(parameters["security"]) if parameters["security"] else None
+    request = Request(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"], security)
     if parameters["open"] and not module.check_mode:
         site.ledger.await_last_call(parameters["owner"], PATIENT)
     seen = look(site, request)

@@ -42,6 +42,9 @@ class Container:
     :param address: its IP address on the first of its networks; empty while it does not run.
     :param pid: the host's number of its first process; 0 while it does not run.
     :param digest: what Compose made it of, as Compose's own label says.
+    :param published: the host's addresses and ports that lead to it.
+    :param host_network: whether it shares the host's network.
+    :param listens: the ports that its image says it listens on.
     """
 
     id: str
@@ -60,6 +63,9 @@ class Container:
     address: str = ""
     pid: int = 0
     digest: str = ""
+    published: tuple[tuple[str, int], ...] = ()
+    host_network: bool = False
+    listens: tuple[int, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -219,6 +225,12 @@ def _seconds(stamp: str | None) -> float:
     return max(0.0, moment.timestamp() + float(f"0.{fraction or 0}"))
 
 
+def _published(item: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    ports = (item.get("NetworkSettings") or {}).get("Ports") or {}
+    places = (place for bound in ports.values() for place in bound or [])
+    return tuple((place.get("HostIp") or "", int(place["HostPort"])) for place in places)
+
+
 def _container(item: dict[str, Any]) -> Container:
     config, state = item["Config"], item["State"]
     labels = config.get("Labels") or {}
@@ -240,6 +252,9 @@ def _container(item: dict[str, Any]) -> Container:
         address=next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), ""),
         pid=int(state.get("Pid") or 0),
         digest=labels.get("com.docker.compose.config-hash", ""),
+        published=_published(item),
+        host_network=(item.get("HostConfig") or {}).get("NetworkMode") == "host",
+        listens=tuple(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or {}),
     )
 
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ._errors import SlipwayError
-from ._observation import PROBES, Observation
-from ._reader import Reader, like
+from ._observation import NEW, PROBES, VULNERABILITY, WAY_BACK, Observation
+from ._reader import Reader, like, one_of
 
 MODES = ("enforce", "warn", "shadow")
 HOLD, ROLLBACK, INCONCLUSIVE = "hold", "rollback", "inconclusive"
@@ -46,7 +46,7 @@ class Criterion:
 
     def breached_by(self, item: Observation) -> bool | None:
         """Whether an observation breaches the criterion; None when it says nothing about it."""
-        if item.probe not in self.probes or item.ok is None:
+        if item.probe not in self.probes or item.ok is None or _is_way_back(item):
             return None
         if self.over is None:
             return not item.ok
@@ -149,18 +149,13 @@ def parse(criteria: object) -> tuple[Criterion, ...]:
     return found
 
 
-def _one_of(values: Iterable[str]) -> Any:  # noqa: ANN401 - a check, as Reader takes it
-    names = tuple(values)
-    return lambda value: None if value in names else f"must be one of {', '.join(names)}, not {value!r}"
-
-
 def _criterion(reader: Reader) -> Criterion | None:
     identity = reader.text("id", _IDENTITY, required=True)
     title = reader.text("title", required=True)
-    mode = reader.text("mode", _one_of(MODES), default="enforce")
+    mode = reader.text("mode", one_of(MODES), default="enforce")
     given = reader.raw("probes", required=True)
-    probes = reader.texts("probes", _one_of(PROBES))
-    required = reader.texts("required", _one_of(PROBES))
+    probes = reader.texts("probes", one_of(PROBES))
+    required = reader.texts("required", one_of(PROBES))
     over = reader.number("over", 0, least=0, most=_HIGHEST) if reader.has("over") else None
     unit = reader.text("unit")
     looks = reader.number("looks", 1, least=1, most=_MOST_LOOKS) or 1
@@ -194,6 +189,8 @@ def judge(
     seen = set(state.seen)
     for item in observations:
         for criterion in criteria:
+            if _is_way_back(item) and item.probe in criterion.probes:
+                breaches[_way_back(criterion)] = [item.to_dict()] if item.ok is False else []
             breached = criterion.breached_by(item)
             if breached is None:
                 continue
@@ -224,6 +221,8 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
     if len(worst) >= criterion.looks:
         confirmed = [items[-1] for items in reversed(mine) if len(items) >= criterion.looks]
         verdict, reason = ROLLBACK, "; ".join(_words(criterion, item) for item in confirmed)
+        if _to_more(criterion, confirmed, state):
+            verdict, reason = INCONCLUSIVE, f"going back is worse, a person decides: {reason}"
     elif missing:
         verdict = ROLLBACK if deadline else INCONCLUSIVE
         reason = f"no evidence of {', '.join(missing)}" + (" at the deadline" if deadline else " yet")
@@ -253,12 +252,28 @@ def _runs(criterion: Criterion, state: State) -> list[Sequence[Mapping[str, Any]
     for key, items in state.breaches.items():
         identity, _, rest = key.partition(" ")
         probe, _, subject = rest.partition(" ")
-        if identity == criterion.id and probe in criterion.probes and items:
+        if identity == criterion.id and probe in criterion.probes and items and key != _way_back(criterion):
             mine.append((len(items), -criterion.probes.index(probe), subject, items))
     return [items for *_, items in sorted(mine, key=lambda entry: entry[:3])]
 
 
+def _is_way_back(item: Observation) -> bool:
+    """Whether it is about the release to go back to, and so no reason to go."""
+    return item.probe == VULNERABILITY and item.subject == WAY_BACK
+
+
+def _way_back(criterion: Criterion) -> str:
+    return f"{criterion.id} {VULNERABILITY} {WAY_BACK}"
+
+
+def _to_more(criterion: Criterion, confirmed: Sequence[Mapping[str, Any]], state: State) -> bool:
+    """Whether known vulnerabilities alone ask to go back, to a release that has more of them."""
+    back = sum(item["value"] or 0 for item in state.breaches.get(_way_back(criterion), ()))
+    new = sum(item["value"] or 0 for item in confirmed if item["subject"] == NEW)
+    return all(item["probe"] == VULNERABILITY for item in confirmed) and back > new
+
+
 def _words(criterion: Criterion, item: Mapping[str, Any]) -> str:
-    if criterion.over is None:
+    if not criterion.over:
         return " ".join(f"{item['subject']}: {item['detail']}".split())
     return f"{item['subject']} took {item['value']:.1f} {item['unit']}, more than {criterion.over:g} {criterion.unit}"

@@ -10,6 +10,7 @@ import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable
@@ -22,9 +23,11 @@ from ._observation import Observation
 from ._plan_restore import check_restore
 from ._plan_rollback import check_images, died_early, release_to_take_back, way_back
 from ._plan_stage import missing_services
+from ._probe_vulnerabilities import compare_versions
 from ._profile import DOCKER_DNS, NONE
 from ._site import Site
 from ._traffic import check_file_reaches_proxy
+from ._vulnerabilities import Evidence
 from ._workers import STOPPING, seconds, sidekiq_timeout
 
 MINIMUM_PYTHON = (3, 9)
@@ -45,6 +48,7 @@ class Request:
     :param backup: the backup to put back, for a restore.
     :param uploads: whether uploads go back too.
     :param owner: who asks, who may go on with a run of their own that died.
+    :param security: what scanners know of the release, for a deploy.
     """
 
     verb: str
@@ -55,6 +59,11 @@ class Request:
     backup: str | None = None
     uploads: bool = False
     owner: str = ""
+    security: Evidence | None = None
+
+
+class _UnseenError(SlipwayError):
+    """A gate that could not be looked at and refuses nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Answer:
     @property
     def failures(self) -> list[str]:
         """One line for each gate that does not hold."""
-        return [f"{item.subject}: {item.detail}" for item in self.observations if not item.ok]
+        return [f"{item.subject}: {item.detail}" for item in self.observations if item.ok is False]
 
 
 class Gates:
@@ -372,6 +381,32 @@ class Gates:
             raise SlipwayError(f"{self._state.restoring.description}: run {self._state.restoring.command} first")
         return "none" if candidate is None else f"{candidate.version} goes on after {candidate.phase}"
 
+    def vulnerabilities(self) -> str:
+        """No report that names a vulnerability which the release before has not."""
+        evidence, version = self.request.security, self.request.version
+        if evidence is None or not evidence.reports or version is None:
+            raise _UnseenError("no report was given: security_reports")
+        if version == self._state.current:
+            return f"{version} runs already"
+        try:
+            commit = self.commit
+        except CommandError:
+            # the gate `release` says why
+            commit = None
+        found = compare_versions(
+            self.site, evidence, (version, self._state.current), datetime.now(timezone.utc), commit
+        )
+        if found.new:
+            named = "; ".join(f"{item.id}: {found.described(item)}" for item in found.new[:_NAMED])
+            more = f" and {len(found.new) - _NAMED} more" if found.new[_NAMED:] else ""
+            raise SlipwayError(
+                f"{found.summary}: {named}{more}: mend the release, or waive it in security_waivers with a day and a "
+                "reason"
+            )
+        if found.inconclusive:
+            raise _UnseenError(found.summary)
+        return found.summary
+
     def armed(self) -> str:
         """Whether the host can take itself back when its controller dies; a deploy goes on where it cannot."""
         return cannot_arm() or "the host takes itself back when its controller dies"
@@ -422,6 +457,8 @@ class Gates:
 
 
 _HOST = ("python", "docker", "compose")
+# How many vulnerabilities a refusal names.
+_NAMED = 5
 # What is half done is for these to go on with.
 _GO_ON = ("deploy", "rollback")
 _NOT_LOOKED_AT = "not looked at: files of two releases are in place"
@@ -453,6 +490,7 @@ GATES: dict[str, tuple[str, ...]] = {
         "lock",
         "candidate",
         "drift",
+        "vulnerabilities",
         "armed",
     ),
     "backup": (*_HOST, "compose_files", "database", "disk", "lock"),
@@ -482,9 +520,12 @@ def look(site: Site, request: Request) -> Answer:
     gates = Gates(site, request)
 
     def one(name: str) -> Observation:
+        ok: bool | None
         gate: Callable[[], str] = getattr(gates, name)
         try:
             detail, ok = gate(), True
+        except _UnseenError as error:
+            detail, ok = str(error), None
         except SlipwayError as error:
             detail, ok = str(error), False
         except (OSError, ValueError, KeyError) as error:
@@ -500,7 +541,7 @@ def look(site: Site, request: Request) -> Answer:
             return Answer([*foundation, *pool.map(one, rest)], None, already=False)
         with site.at_rest():
             observations = [*foundation, *pool.map(one, rest)]
-            whole = all(item.ok for item in observations)
+            whole = all(item.ok is not False for item in observations)
             return Answer(observations, gates.commit if whole else None, already=whole and gates.already())
 
 
@@ -539,8 +580,10 @@ def facts(site: Site) -> dict[str, Any]:
     """Where the site stands, for people: what runs, what is half done, who is at work, what comes next."""
     state = site.ledger.state()
     running = {item.name: item.image[7:19] for item in site.containers()} if shutil.which("docker") else {}
+    replaced = site.ledger.before(state.current) if state.current else None
     return {
         "current": state.current,
+        "previous": replaced.version if replaced else None,
         "accepted": site.ledger.accepted(),
         "candidate": None
         if state.candidate is None

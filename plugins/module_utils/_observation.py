@@ -27,7 +27,11 @@ PROBES = (
     "switch",
     "rollback",
     "gate",
+    "exposure",
+    "vulnerability",
 )
+# Subjects of the kind vulnerability: how many are new, and how many going back would bring back.
+VULNERABILITY, NEW, WAY_BACK = "vulnerability", "new", "way back"
 
 
 class ObservationError(SlipwayError):

@@ -15,20 +15,23 @@ from ._compose import Compose, Container, Docker
 from ._containers import Containers
 from ._errors import SlipwayError
 from ._http import Client
-from ._observation import Observation
+from ._observation import NEW, Observation
 from ._probe_caches import probe_caches
 from ._probe_compose import probe_services, unseen
+from ._probe_exposure import probe_exposure
 from ._probe_flows import probe_flow
 from ._probe_health import probe_health
 from ._probe_pages import probe_page
 from ._probe_redis import RedisServer, probe_workers
+from ._probe_vulnerabilities import probe_vulnerabilities
 from ._process import HostRunner, Runner
 from ._profile import Profile
 from ._scrub import scrubbed
 from ._session import Session
 from ._site import Site
+from ._vulnerabilities import Evidence
 
-KINDS = ("pages", "health", "flows", "services", "workers", "data", "caches", "warm")
+KINDS = ("pages", "health", "flows", "services", "workers", "data", "caches", "warm", "exposure", "vulnerabilities")
 _PROBES = {
     "pages": "page",
     "health": "health",
@@ -38,9 +41,11 @@ _PROBES = {
     "data": "data",
     "caches": "cache",
     "warm": "cache",
+    "exposure": "exposure",
+    "vulnerabilities": "vulnerability",
 }
-# These may write, so that they run once however many looks there are.
-_ONCE = frozenset({"flows", "warm"})
+# These may write, or a scanner takes long, so that they run once however many looks there are.
+_ONCE = frozenset({"flows", "warm", "vulnerabilities"})
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Request:
     :param looks: how often the kinds that only read are looked at.
     :param interval: seconds from the beginning of one look to that of the next.
     :param check_mode: write nothing: no flow that writes, no key deleted.
+    :param security: what scanners know, for the kind vulnerabilities.
     """
 
     kinds: tuple[str, ...]
@@ -59,6 +65,7 @@ class Request:
     looks: int = 1
     interval: float = 0
     check_mode: bool = False
+    security: Evidence | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,8 @@ class Prober:
             "data": self._data,
             "caches": lambda asked: self._caches(asked, refresh=False),
             "warm": lambda asked: self._caches(asked, refresh=not asked.check_mode),
+            "exposure": self._exposure,
+            "vulnerabilities": self._vulnerabilities,
         }
         try:
             return probes[kind](request)
@@ -223,6 +232,23 @@ class Prober:
         deploying = state.run.release if state.run is not None and state.run.verb == "deploy" else None
         version = deploying or (state.candidate.version if state.candidate else state.current)
         return _only(integrity.look(site, site.ledger.baseline(version) if version else {}))
+
+    def _exposure(self, _request: Request) -> Findings:
+        site = Site(self.profile, runner=self.runner)
+        state = site.ledger.state()
+        # the look before a release also tells how it was with the one that comes back
+        about = state.run.release if state.run is not None and state.run.verb in {"deploy", "rollback"} else None
+        version = about or (state.candidate.version if state.candidate else state.current)
+        before = site.ledger.baseline(version).get("exposure", {}) if version else {}
+        return _only(probe_exposure(site, before, self.clock))
+
+    def _vulnerabilities(self, request: Request) -> Findings:
+        if request.security is None:
+            reason = SlipwayError("no report was given, and no scanner: security_reports, security_scanner")
+            return _only([unseen("vulnerability", NEW, reason, self.clock)])
+        site = Site(self.profile, runner=self.runner)
+        found = probe_vulnerabilities(site, request.security, self.clock.now())
+        return _only(found.observations() if found else [])
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:
         cache = self.profile.services.cache

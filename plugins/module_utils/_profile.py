@@ -15,6 +15,7 @@ from ._reader import Reader, like
 MARKER_PREFIX = "slipway-smoke-"
 # What Rails and its database and cache adapters read by convention.
 BOOT_VARIABLES = ("DATABASE_URL", "RAILS_ENV", "RAILS_MASTER_KEY", "REDIS_URL", "SECRET_KEY_BASE")
+PRIVATE_PATHS = ("/sidekiq", "/metrics", "/rails/info/routes", "/rails/mailers", "/.env", "/.git/config")
 NONE, DOCKER_DNS, NGINX_RELOAD, HAPROXY = "none", "docker_dns", "nginx_reload", "haproxy"
 DRAINS = (NONE, DOCKER_DNS, NGINX_RELOAD, HAPROXY)
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -260,6 +261,13 @@ class Invariant:
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """What nobody may see who has not logged in."""
+
+    private_paths: tuple[str, ...] = PRIVATE_PATHS
+
+
+@dataclass(frozen=True)
 class Profile:
     """The application profile.
 
@@ -301,6 +309,7 @@ class Profile:
     health: Health | None = None
     flows: tuple[Flow, ...] = ()
     invariants: tuple[Invariant, ...] = ()
+    exposure: Exposure = Exposure()
     critical_timeout: float = 15
     state_directory: str = "/var/lib/slipway"
     backup_directory: str | None = None
@@ -446,6 +455,7 @@ def _profile(reader: Reader) -> Profile | None:
         "health": reader.inside("health", _health),
         "flows": reader.items("flows", _flow),
         "invariants": reader.items("invariants", _invariant),
+        "exposure": reader.inside("exposure", _exposure) or Exposure(),
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
         "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
         "backup_directory": reader.text("backup_directory", _absolute),
@@ -560,6 +570,10 @@ def _invariant(reader: Reader) -> Invariant | None:
     name = reader.text("name", required=True)
     sql = reader.text("sql", _select, required=True)
     return None if name is None or sql is None else Invariant(name, sql)
+
+
+def _exposure(reader: Reader) -> Exposure:
+    return Exposure(reader.texts("private_paths", _path, PRIVATE_PATHS))
 
 
 def _select(value: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, TypeVar
 
 _T = TypeVar("_T")
@@ -61,13 +61,21 @@ class Reader:
             self.problem(key, wrong)
         return value if isinstance(value, str) else None
 
-    def texts(self, key: str, check: Callable[[str], str | None], default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Read a list of different texts."""
+    def texts(
+        self,
+        key: str,
+        check: Callable[[str], str | None],
+        default: tuple[str, ...] = (),
+        *,
+        repeated: bool = False,
+    ) -> tuple[str, ...]:
+        """Read a list of texts, different ones unless they may be `repeated`."""
         if not self.has(key):
             return default
         values = self._list(key)
         found = [self._checked(f"{key}[{index}]", value, check) for index, value in enumerate(values)]
-        for name in sorted({item for item in found if item is not None and found.count(item) > 1}):
+        twice = set() if repeated else {item for item in found if item is not None and found.count(item) > 1}
+        for name in sorted(twice):
             self.problem(key, f"names {name!r} twice")
         return tuple(item for item in found if item is not None)
 
@@ -200,3 +208,8 @@ def _text_problem(value: object) -> str | None:
 def like(pattern: re.Pattern[str], rule: str) -> Callable[[str], str | None]:
     """Make a check for a whole text; `rule` is what to say when it does not fit."""
     return lambda value: None if pattern.fullmatch(value) else f"{rule}, not {value!r}"
+
+
+def one_of(names: Sequence[str]) -> Callable[[str], str | None]:
+    """Make a check for one of a few texts."""
+    return lambda value: None if value in names else f"must be one of {', '.join(names)}, not {value!r}"

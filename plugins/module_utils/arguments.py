@@ -37,6 +37,7 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "health": {"type": "dict"},
             "flows": {"type": "list", "elements": "dict"},
             "invariants": {"type": "list", "elements": "dict"},
+            "exposure": {"type": "dict"},
             "critical_timeout": {"type": "float"},
             "state_directory": {"type": "str"},
             "backup_directory": {"type": "str"},

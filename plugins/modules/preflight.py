@@ -55,6 +55,9 @@ options:
       - From the migration on the host takes the release back by itself then.
     type: float
     default: 900
+  security:
+    description: What M(slipway.release.read_reports) returned, for a deploy.
+    type: dict
 extends_documentation_fragment:
   - slipway.release.site
   - slipway.release.site.attributes
@@ -106,4 +109,5 @@ ARGUMENTS = {
     "uploads": {"type": "bool", "default": False},
     "controller_time": {"type": "float"},
     "controller_timeout": {"type": "float", "default": 900.0},
+    "security": {"type": "dict"},
 }

@@ -22,13 +22,15 @@ description:
   - V(workers) counts Sidekiq processes with a fresh beat in Redis whose container is running.
   - V(caches) visits the pages of the profile's caches and looks for their keys in Redis. V(warm) does the same after
     it has deleted the keys marked C(refresh), each by its name.
+  - V(exposure) looks at what stands open to somebody who has not logged in, against what did before the release.
+  - V(vulnerabilities) compares what scanners know of what runs with what they know of the release before.
 author: Slipway contributors (@slipway)
 options:
   probes:
     description: The kinds of probes to run. V(warm) comes before all others and stands for V(caches), too.
     type: list
     elements: str
-    choices: [pages, health, flows, services, workers, data, caches, warm]
+    choices: [pages, health, flows, services, workers, data, caches, warm, exposure, vulnerabilities]
     required: true
   since:
     description:
@@ -42,6 +44,9 @@ options:
     description: Seconds from the beginning of one look to the beginning of the next.
     type: float
     default: 5
+  security:
+    description: What M(slipway.release.read_reports) returned, for V(vulnerabilities).
+    type: dict
   run:
     description: The run that M(slipway.release.preflight) opened, if any. Each look is a sign of its life.
     type: dict
@@ -91,7 +96,7 @@ observations:
   elements: dict
   contains:
     probe:
-      description: The kind, one of page, health, flow, service, worker and cache.
+      description: The kind, one of page, health, flow, service, worker, cache, data, exposure and vulnerability.
       type: str
       sample: page
     subject:
@@ -131,7 +136,7 @@ skipped_flows:
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import SITE_ARGUMENTS
 
-KINDS = ["pages", "health", "flows", "services", "workers", "data", "caches", "warm"]
+KINDS = ["pages", "health", "flows", "services", "workers", "data", "caches", "warm", "exposure", "vulnerabilities"]
 ARGUMENTS = {
     **SITE_ARGUMENTS,
     "probes": {"type": "list", "elements": "str", "choices": KINDS, "required": True},
@@ -139,4 +144,5 @@ ARGUMENTS = {
     "looks": {"type": "int", "default": 1},
     "interval": {"type": "float", "default": 5},
     "run": {"type": "dict"},
+    "security": {"type": "dict"},
 }

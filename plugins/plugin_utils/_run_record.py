@@ -51,6 +51,8 @@ _CONTROLLER_ONLY = frozenset(
         "validate_argument_spec",
     )
 )
+# Modules of our own that connect to no host either.
+_ON_CONTROLLER = frozenset(("read_reports", "rollback_criteria"))
 # Modules that bring a release in or take it out: after one of them failed, what runs is not known.
 _MOVES_RELEASE = frozenset(("migrate", "switch", "rollback"))
 _LONGEST_TEXT = 2000
@@ -95,7 +97,7 @@ class Ended:
     @property
     def connects(self) -> bool:
         """Whether the action reaches the host."""
-        if self.delegated or self.status == SKIPPED or self.ours == "rollback_criteria":
+        if self.delegated or self.status == SKIPPED or self.ours in _ON_CONTROLLER:
             return False
         namespace, _, name = self.action.rpartition(".")
         return not (namespace in {"", "ansible.builtin", "ansible.legacy"} and name in _CONTROLLER_ONLY)

@@ -77,7 +77,7 @@ def _verb(record: Mapping[str, Any], release: str) -> str:
 
 
 def _reasons(host: Mapping[str, Any]) -> list[Line]:
-    gates = [item for item in host["observations"] if item["probe"] == "gate" and item["ok"] is not True]
+    gates = [item for item in host["observations"] if item["probe"] == "gate" and item["ok"] is False]
     if host["outcome"] == REFUSED and gates:
         lines = []
         for item in gates:
@@ -112,7 +112,7 @@ def _deciding(item: Mapping[str, Any]) -> str:
         return _clean(item.get("reason"))
     last = observations[-1]
     value = last.get("value")
-    figure = f"{value:.1f} {last.get('unit')}, " if item.get("threshold") is not None and value is not None else ""
+    figure = f"{value:.1f} {last.get('unit')}, " if item.get("threshold") and value is not None else ""
     return _clean(f"{last.get('subject')}: {figure}{last.get('detail')}")
 
 

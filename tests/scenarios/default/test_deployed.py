@@ -143,6 +143,7 @@ def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
         ("playbooks/smoke_test.yml", ()),
         ("playbooks/cache_warm.yml", ()),
         ("playbooks/monitor.yml", ("-e", "monitor_looks=1")),
+        ("playbooks/scan.yml", ()),
         ("playbooks/status.yml", ()),
         ("playbooks/unlock.yml", ()),
         ("playbooks/accept.yml", ()),

@@ -12,6 +12,7 @@ import pytest
 
 from lab.witness import Witness
 from tests.scenarios.conftest import ROOT, Run
+from tests.scenarios.default.test_scan import written
 
 Play = Callable[..., Run]
 Look = Callable[[], Witness]
@@ -150,6 +151,19 @@ def test_a_managed_database(play: Play, sh: Sh) -> None:
     script = f"sed -i s/@postgres:/@db.managed.example:/ /opt/swarm/compose.yml; {GIT} commit --quiet --all --message x"
     with _with(sh, script, f"{GIT} reset --quiet --hard HEAD~1"):
         _refused(play("deploy.yml", *NEXT), "db.managed.example, outside this Compose project")
+
+
+def test_a_release_with_a_new_critical_vulnerability(play: Play, tmp_path: Path) -> None:
+    reports = json.dumps(written(tmp_path, {"1.2.0": ["CVE-2026-0001"], "1.1.0": []}))
+    said = "1 new of critical severity against 1.1.0: CVE-2026-0001: critical, openssl 3.0.1, fixed in 3.0.2"
+    _refused(play("deploy.yml", *NEXT, "-e", reports), said)
+
+
+def test_a_report_that_is_none(play: Play, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text('{"SchemaVersion": 2, "Results": [')
+    reports = {"security_reports": [{"path": str(path), "for": "1.2.0"}]}
+    _refused(play("deploy.yml", *NEXT, "-e", json.dumps(reports)), f"{path}: is no JSON")
 
 
 def test_a_profile_with_several_mistakes(play: Play, tmp_path: Path) -> None:

@@ -85,6 +85,29 @@ def test_a_bad_release_is_taken_back(
     assert [item["id"] for item in recorded["verdict"]["criteria"] if item["verdict"] == "rollback"] == [criterion]
 
 
+@pytest.mark.promise("R5", "R6")
+def test_a_release_that_opens_a_port_and_a_page_is_taken_back(play: Play, look: Look, sh: Sh) -> None:
+    # from outside, as somebody who has not logged in
+    page = "curl --silent --output /dev/null --write-out '%{http_code}' --header 'Host: swarm.example.test' "
+    before = look()
+    assert sh(f"{page} http://127.0.0.1/sidekiq") == "404"
+    # it has no migration, so that nothing is restored to try one
+    unrehearsed = ("-e", "rehearse_policy=waived", "-e", "rehearse_limit=1")
+    run = play("deploy.yml", "-e", "release_version=1.9.0", *unrehearsed)
+    after = look()
+    assert run.returncode != 0
+    assert "1.9.0 was taken back, 1.1.0 runs" in run.output
+    verdict = run.record["hosts"][SITE]["verdict"]
+    deciding = [item for item in verdict["criteria"] if item["verdict"] == "rollback" and item["mode"] == "enforce"]
+    assert [item["id"] for item in deciding] == ["R5"]
+    told = {item["subject"]: item["detail"] for item in deciding[0]["observations"]}
+    assert told["GET /sidekiq"] == "200 to somebody who has not logged in"
+    assert told["ports of redis"].startswith("published on 0.0.0.0:6379, answers on ")
+    assert (after.release, after.rows, after.files) == ("1.1.0", before.rows, before.files)
+    assert sh(f"{page} http://127.0.0.1/sidekiq") == "404"
+    assert sh("ss -Hltn 'sport = :6379'").strip() == ""
+
+
 @pytest.mark.promise("M4", "R4", "R6")
 def test_when_down_is_impossible_the_backup_comes_back_and_what_was_written_since_is_kept(
     play: Play, look: Look, query: Sh, sh: Sh

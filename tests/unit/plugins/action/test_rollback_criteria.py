@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 import yaml
 from ansible_collections.slipway.release.plugins.modules.rollback_criteria import DOCUMENTATION, EXAMPLES, RETURN
 
-ROOT = Path(__file__).parents[4]
+from tests.unit.plugins.action import unreachable
 
 CRITERIA = [
     {"id": "R2", "title": "Critical functionality broken", "probes": ["flow", "page"], "required": ["page"]},
@@ -65,28 +62,8 @@ def play(directory: Path, *options: str) -> dict[str, Any]:
         "delegate_to": "localhost",
         "check_mode": False,
     }
-    playbook = directory / "judge.yml"
-    playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [*TASKS, write]}]))
-    inventory = directory / "inventory.yml"
-    lost = {"ansible_host": "127.0.0.1", "ansible_port": 1}
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    inventory.write_text(
-        yaml.safe_dump({"sites": {"hosts": {"site1": lost}}, "ungrouped": {"hosts": {"localhost": local}}})
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, "-l", "site1", *options, playbook],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "SLIPWAY_RECORD_DIR": str(directory / "records"),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    playbook = yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [*TASKS, write]}])
+    done = unreachable.play(directory, playbook, *options)
     assert done.returncode == 0, done.stdout
     return dict(zip(NAMES, json.loads(kept.read_text()), strict=True))
 

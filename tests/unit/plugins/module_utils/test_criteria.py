@@ -325,3 +325,37 @@ def test_the_criteria_of_the_role_can_be_judged_by() -> None:
     found = {item.id: item for item in parse(defaults["verdict_criteria"])}
     assert {name for name, item in found.items() if item.mode == "enforce"} >= {"R1", "R2", "R3", "R4"}
     assert (found["R3"].over, found["R3"].unit, found["R2"].required) == (5, "s", ("service", "page"))
+
+
+R5 = parse([{"id": "R5", "title": "A vulnerability was found", "probes": ["vulnerability", "exposure"]}])
+
+
+def known(new: int, back: int | None, *more: Observation) -> Finding:
+    """What R5 says of so many new ones, when going back would bring back so many."""
+    one = [seen("vulnerability", f"CVE-{number} openssl", ok=False) for number in range(new)]
+    counted = seen("vulnerability", "new", ok=new == 0, value=new)
+    way_back = seen("vulnerability", "way back", ok=None if back is None else back == 0, value=back)
+    state, _ = judge(R5, State(), [*one, counted, way_back])
+    # a state goes through JSON, and what comes later is judged with it
+    kept = State.from_dict(json.loads(json.dumps(state.to_dict())))
+    return judge(R5, kept, more, deadline=True)[1].findings[0]
+
+
+@pytest.mark.parametrize("back", [None, 0, 1])
+def test_a_new_vulnerability_asks_to_go_back(back: int | None) -> None:
+    assert known(1, back).verdict == "rollback"
+
+
+def test_nobody_goes_back_to_more_known_vulnerabilities() -> None:
+    found = known(1, 2)
+    assert (found.verdict, found.count) == ("inconclusive", 1)
+    assert found.reason.startswith("going back is worse, a person decides: ")
+    assert "CVE-0 openssl" in found.reason
+
+
+def test_what_stands_open_asks_to_go_back_all_the_same() -> None:
+    assert known(1, 2, seen("exposure", "GET /sidekiq", ok=False)).verdict == "rollback"
+
+
+def test_more_vulnerabilities_behind_are_no_reason_to_go_there() -> None:
+    assert known(0, 3).verdict == "hold"

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Gates, Request, facts, look
+from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Answer, Gates, Request, facts, look
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Armed, Before, Candidate, Ledger
+from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile, Proxy
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
@@ -183,6 +184,16 @@ def test_a_run_that_lives_is_left_alone_and_one_that_died_taken_over(tmp_path: P
     with place.ledger.locked():
         refused = refusal(Gates(place, Request("deploy", "r1", "1.1.0", owner="anna@controller")), "lock")
     assert "another process works on this site now" in refused
+
+
+def test_a_release_that_nobody_scanned_is_neither_refused_nor_called_well(tmp_path: Path) -> None:
+    at = site(tmp_path).ledger.now()
+    unseen, wrong = (
+        Observation("gate", name, at, None, None, ok=ok, detail="as told") for name, ok in (("a", None), ("b", False))
+    )
+    assert Answer([unseen, wrong], None, already=False).failures == ["b: as told"]
+    with pytest.raises(SlipwayError, match="no report was given: security_reports"):
+        Gates(site(tmp_path), REQUEST).vulnerabilities()
 
 
 def test_half_done_is_for_a_deploy_or_a_rollback_to_go_on_with(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads vulnerability reports on the controller, and lets a scanner there look at images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._scan_reports import Report, ReportError, read_report
+from ansible_collections.slipway.release.plugins.module_utils._scanner import scan_all
+from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import (
+    CONTROLLER,
+    Evidence,
+    Given,
+    Policy,
+    dated,
+    parse,
+)
+
+VERSION = "${version}"
+
+
+class ActionModule(ActionBase):
+    """Connects to nothing: the same in check mode."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the evidence in plain form; fail with one line where something cannot be read."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        # a day that YAML made a date of is text again
+        given = json.loads(json.dumps(dict(self._task.args), default=str))
+        versions = [str(item) for item in given.pop("versions", None) or []]
+        strict = given.pop("strict", True)
+        try:
+            policy, files = parse(given)
+            reports = [_read(item, strict=strict) for item in files]
+            evidence = Evidence(policy, (*reports, *_scanned(policy, versions)))
+        except SlipwayError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        return {**result, "changed": False, "security": evidence.to_dict()}
+
+
+def _read(item: Given, *, strict: bool) -> Report:
+    """A report; one that cannot be read says nothing, unless that is to be an error."""
+    try:
+        return dated(read_report(Path(item.path), item.subject, item.form), item)
+    except ReportError as error:
+        if strict:
+            raise
+        return Report.missing(item.subject, error)
+
+
+def _scanned(policy: Policy, versions: list[str]) -> list[Report]:
+    """What a scanner on the controller says of the images of releases."""
+    scanner = policy.scanner
+    if scanner is None or scanner.where != CONTROLLER:
+        return []
+    images = {version: (scanner.image or "").replace(VERSION, version) for version in versions}
+    return [report for version, image in images.items() for report in scan_all(scanner, version, [image])]
