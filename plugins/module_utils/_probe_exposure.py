@@ -319,7 +319,8 @@ def probe_exposure(site: Site, before: Mapping[str, bool | None], clock: Clock) 
     there = sum(item.there is True for item in seen)
     unseen = sum(item.there is None for item in seen)
     detail = f"{len(seen)} looked at, {there} open" + (f", {unseen} could not be seen" if unseen else "")
-    observations.append(_observed(clock, "everything", None, detail, ok=True))
+    # nothing that stands open is evidence, too
+    observations.append(_observed(clock, "everything", None if there else 0, detail, ok=True))
     return observations
 
 

@@ -250,9 +250,10 @@ def test_only_what_was_not_open_before_is_a_reason_to_go_back(make: Make, applic
     site = make()
     before = baseline(site)
     assert set(before.values()) == {False}
+    assert (observed(site, before)["everything"].value, observed(site, before)["everything"].unit) == (0, "warnings")
     application.answers("GET /sidekiq", Answer(200, "Sidekiq"))
     seen = observed(site, before)
-    assert (seen["GET /sidekiq"].ok, seen["everything"].ok) == (False, True)
+    assert (seen["GET /sidekiq"].ok, seen["everything"].ok, seen["everything"].value) == (False, True, None)
     assert seen["everything"].detail == "14 looked at, 1 open"
     old = observed(site, baseline(site))["GET /sidekiq"]
     assert (old.ok, old.value, old.unit) == (True, 1, "warnings")
