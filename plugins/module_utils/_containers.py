@@ -92,16 +92,30 @@ class Containers:
         foreign = [item.id for item in there if not item.running and item.id not in own]
         if foreign:
             self.site.docker.remove(foreign)
-        missing = self.count - len(own)
-        if missing <= 0:
+        self._make(self.count - len(own))
+
+    def _make(self, number: int) -> None:
+        """Make `number` more containers, and note what they are made of."""
+        if number <= 0:
             return
-        known = {item.id for item in there} - set(foreign)
-        self._compose.create(self.service, len(known) + missing)
+        known = {item.id for item in self.all()}
+        self._compose.create(self.service, len(known) + number)
         with self.site.at_rest():
             made = {item.id: self._digest() for item in self.all() if item.id not in known}
             left = {item.id for item in self.site.all_containers()}
         notes = {key: value for key, value in self._noted().items() if key in left}
         write_file(self._notes, json.dumps({**notes, **made}, indent=1).encode())
+
+    def renew(self, one: Container) -> list[Container]:
+        """Start another of the release's own beside `one`; return those that are good then, without it."""
+
+        def idle() -> list[Container]:
+            return [item for item in self.own() if not item.running]
+
+        if not idle():
+            self._make(1)
+        self.start(idle()[:1])
+        return [item for item in self.own() if item.good and item.id != one.id]
 
     def start(self, some: Sequence[Container]) -> list[Container]:
         """Start containers and return them when they are healthy."""

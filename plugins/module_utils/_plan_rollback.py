@@ -20,7 +20,16 @@ from ._observation import Observation
 from ._parked_jobs import park
 from ._plan_backup import start_database, take_backup
 from ._plan_migrate import migration_reason
-from ._plan_switch import let_replaced_go, move_traffic, must_be_alone, name_images, steps_to_run, stop_code, web_of
+from ._plan_switch import (
+    let_replaced_go,
+    move_traffic,
+    must_be_alone,
+    name_images,
+    renew_web,
+    steps_to_run,
+    stop_code,
+    web_of,
+)
 
 if TYPE_CHECKING:
     from ._compose import Container
@@ -197,8 +206,12 @@ class _WayBack:
 
     def _undisturbed(self) -> bool:
         """Whether the web containers of the release before were started before the migrations."""
-        before = self.site.ledger.baseline(self.version).get("at")
-        return before is not None and all(item.started < before for item in self.web.good())
+        return all(item.started < self.begun for item in self.web.good())
+
+    @property
+    def begun(self) -> float:
+        """When the release began to come in, in seconds since the epoch; 0 when it was not noted."""
+        return float(self.site.ledger.baseline(self.version).get("at", 0.0))
 
     def _replaced(self) -> list[Container]:
         """Containers of the application's code that are not the release's to return to."""
@@ -333,6 +346,7 @@ def rollback(site: Site, identity: str, timeout: float, *, schema: str = AUTO) -
         Step("restore the backup", way.undone, way.restore),
         Step("park jobs that only the new code knows", way.old_code_runs, way.park_jobs),
         *steps_to_run(site, way.old, way.new, way.environment()),
+        *([renew_web(site, way.old, way.begun)] if way.was_switched else []),
         let_replaced_go(site, way.old),
     ]
     return Plan("rollback", way.version, "rollback", steps, way.verify, way.evidence)

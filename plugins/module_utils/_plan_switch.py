@@ -302,6 +302,29 @@ def let_replaced_go(site: Site, release: Release) -> Step:
     return Step("let the replaced containers go", gone, let_go)
 
 
+def renew_web(site: Site, release: Release, since: float) -> Step:
+    """The step that puts others in the place of web containers that a service was replaced under, after `since`.
+
+    Requests are answered all the same, so that nobody notices what is broken: Action Cable's listener tries once to
+    reach Redis again, then ends, and that process tells no page anything from then on.
+    """
+
+    def disturbed() -> list[Container]:
+        with site.at_rest():
+            apart = (*site.code_services, site.profile.services.proxy)
+            replaced = max((item.started for item in site.containers() if item.service not in apart), default=0.0)
+            return [item for item in web_of(site, release).good() if item.started < replaced > since]
+
+    def renew() -> dict[str, Any]:
+        traffic, leaving = traffic_of(site), disturbed()
+        for item in leaving:
+            _send_away(site, traffic, web_of(site, release).renew(item), [item])
+            site.docker.remove([item.id])
+        return {"renewed": [item.name for item in leaving]}
+
+    return Step("renew web containers whose services were replaced", lambda: not disturbed(), renew)
+
+
 def forget_replaced(site: Site, release: Release) -> Step:
     """The step that removes the stopped containers which `release` took the place of: nobody goes back to them."""
 

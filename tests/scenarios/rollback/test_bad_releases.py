@@ -106,6 +106,11 @@ def test_a_release_that_opens_a_port_and_a_page_is_taken_back(play: Play, look: 
     assert (after.release, after.rows, after.files) == ("1.1.0", before.rows, before.files)
     assert sh(f"{page} http://127.0.0.1/sidekiq") == "404"
     assert sh("ss -Hltn 'sport = :6379'").strip() == ""
+    # Redis was replaced under what ran on: pages that it serves would hear of nothing any more
+    journal = [json.loads(line) for line in sh(f"tail -60 {STATE}/journal.jsonl").splitlines()]
+    renewed = [item for item in journal if "renewed" in item]
+    assert len(renewed[-1]["renewed"]) == 2
+    assert all(after.started[name] != started for name, started in before.started.items() if "web" in name)
 
 
 @pytest.mark.promise("M4", "R4", "R6")
