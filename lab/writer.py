@@ -64,6 +64,7 @@ class Write:
     :param sent: when it was sent, and `answered` when its fate was known, in seconds since the epoch.
     :param fate: acknowledged, refused (the application said no), or unknown (no answer, or an error of the server).
     :param status: the HTTP status; None without an answer.
+    :param problem: why there was no answer; empty when there was one.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Write:
     answered: float
     fate: str
     status: int | None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,16 @@ class _Browser:
         # as every client does that keeps connections: one that the server has closed meanwhile is not used again
         if self._connection.sock is not None and select.select([self._connection.sock], [], [], 0)[0]:
             self._connection.close()
+        used = self._connection.sock is not None
         try:
-            self._connection.request(method, path, body, headers)
-            answer = self._connection.getresponse()
+            try:
+                answer = self._exchange(method, path, body, headers)
+            except ConnectionError:
+                if not used:
+                    raise
+                # as browsers do: it was being closed for having been idle, and nobody has read the request
+                self._connection.close()
+                answer = self._exchange(method, path, body, headers)
             text = answer.read().decode(errors="replace")
         except BaseException:
             self._connection.close()
@@ -150,6 +159,12 @@ class _Browser:
         if token:
             self._token = token[1]
         return answer.status, urlsplit(answer.getheader("Location") or "").path, text
+
+    def _exchange(
+        self, method: str, path: str, body: str | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        self._connection.request(method, path, body, dict(headers))
+        return self._connection.getresponse()
 
     def close(self) -> None:
         """Close the connection."""
@@ -244,7 +259,7 @@ class Writer:
 
     def _write(self, browser: _Browser) -> Write:
         """Make one write: each fifth deletes a campaign of its own that is a second old, the others create one."""
-        sent, status, target, fate = time.time(), None, "", "unknown"
+        sent, status, target, fate, problem = time.time(), None, "", "unknown", ""
         with self._lock:
             self._count += 1
             count = self._count
@@ -259,15 +274,15 @@ class Writer:
             else:
                 status, target, _ = browser.send("POST", f"/campaigns/{number}", {"_method": "delete"})
                 fate = "acknowledged" if target == "/campaigns" else _fate(status)
-        except (OSError, http.client.HTTPException):
-            pass
+        except (OSError, http.client.HTTPException) as error:
+            problem = f"{type(error).__name__}: {error}"
         if fate == "refused":
             browser.forget()
         kind = "delete" if old else "create"
         if kind == "create" and number is not None:
             with self._lock:
                 self._mine.append((time.time(), number, marker))
-        return Write(kind, marker, number, sent, time.time(), fate, status)
+        return Write(kind, marker, number, sent, time.time(), fate, status, problem)
 
     def _note(self, write: Write) -> None:
         with self._lock, self._log.open("a") as stream:

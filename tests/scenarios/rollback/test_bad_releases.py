@@ -110,7 +110,9 @@ def test_a_release_that_opens_a_port_and_a_page_is_taken_back(play: Play, look: 
     journal = [json.loads(line) for line in sh(f"tail -60 {STATE}/journal.jsonl").splitlines()]
     renewed = [item for item in journal if "renewed" in item]
     assert len(renewed[-1]["renewed"]) == 2
-    assert all(after.started[name] != started for name, started in before.started.items() if "web" in name)
+    web = [{started for name, started in there.started.items() if "-web-" in name} for there in (before, after)]
+    assert len(web[1]) == 2
+    assert web[0].isdisjoint(web[1])
 
 
 @pytest.mark.promise("M4", "R4", "R6")

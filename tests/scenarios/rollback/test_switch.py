@@ -55,7 +55,7 @@ def writer(tmp_path: Path) -> Writer:
 
 
 def failed(writes: list[Write]) -> Counter[str]:
-    return Counter(f"{item.fate} {item.status}" for item in writes if item.fate != "acknowledged")
+    return Counter(f"{item.fate} {item.status or item.problem}" for item in writes if item.fate != "acknowledged")
 
 
 def test_no_request_fails_while_a_release_with_a_migration_comes_and_goes(
