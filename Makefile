@@ -47,8 +47,8 @@ cells: setup  ## the six cells of chaos that make test plays too
 	@rm -rf build/molecule
 	@molecule test --scenario-name chaos
 
-chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share)
-	@python -m tests.chaos --hosts $(HOSTS) $(if $(SHARD),--shard $(SHARD))
+chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share, RESUME=1 goes on)
+	@python -m tests.chaos --hosts $(HOSTS) $(if $(SHARD),--shard $(SHARD)) $(if $(RESUME),--resume)
 
 lab: setup  ## start a host on which release 1.0.0 of the sample application runs
 	@python -m lab up site1 --release 1.0.0

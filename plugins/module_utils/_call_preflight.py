@@ -15,7 +15,7 @@ from ._plan_adopt import (
     adoptable,
     observe_release,
 )
-from ._plan_rollback import release_to_take_back
+from ._plan_rollback import leave, release_to_take_back
 from ._site import Site
 from ._vulnerabilities import Evidence
 
@@ -57,7 +57,18 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
         run.update(token=opened.token, previous=site.ledger.state().current)
         # opening a run is bookkeeping; adopting an application is a change
         changed = bool(adopted.changed)
+    elif parameters["open"] and state.run is not None and not module.check_mode:
+        changed = _clear_up(site, request, parameters["controller_timeout"])
     elif adoptable(site):
         run["previous"] = observe_release(site).version
     observations = [item.to_dict() for item in seen.observations]
     return {"changed": changed, "observations": observations, "run": run, "already": seen.already}
+
+
+def _clear_up(site: Site, request: Request, timeout: float) -> bool:
+    """End a run that died and left nothing to go on with; returns whether it left anything else."""
+    with site.ledger.locked():
+        run = site.ledger.open_run(request.run, request.verb, request.owner, request.version, timeout)
+        cleared = carry_out(site, leave(site))
+        site.ledger.close_run(run, {"steps": cleared.changed}, accept=False)
+    return bool(cleared.changed)

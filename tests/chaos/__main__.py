@@ -1,4 +1,7 @@
-"""`make chaos`: plays every cell, prints the table, and writes it to docs/chaos.md when no cell was left out."""
+"""`make chaos`: plays every cell, prints the table, and writes it to docs/chaos.md when no cell was left out.
+
+The cells and what became of them are kept in build/chaos, so that `--resume` goes on where a run was ended.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from lab._common import ROOT, LabError
 from lab.host import Host
 from tests.chaos.arena import Arena
-from tests.chaos.cells import NOTHING, Cell, Mark, Result, calm, every_cell, play
+from tests.chaos.cells import NOTHING, Cell, Mark, Result, calm, every_cell, play, read_cell
 
 PAGE = ROOT / "docs" / "chaos.md"
 WORK = ROOT / "build" / "chaos"
+PLAN, PLAYED = WORK / "cells.json", WORK / "played.jsonl"
 SEED = 20261123
 LONGEST = 115 * 60  # seconds after which no further cell begins
 PREFACE = """# What a deploy survives
@@ -47,6 +51,7 @@ def arguments() -> argparse.Namespace:
     following = "what follows, taken in turn; a+b is two playbooks (default: %(default)s)"
     parser.add_argument("--next", default="deploy,rollback", help=following)
     parser.add_argument("--only", type=int, nargs="*", help="the numbers of the cells to play")
+    parser.add_argument("--resume", action="store_true", help="go on with the cells of the run before")
     parser.add_argument("--list", action="store_true", help="name the cells and end")
     return parser.parse_args()
 
@@ -65,6 +70,31 @@ def prepare(name: str) -> tuple[Arena, dict[str, list[Mark]]]:
     return arena, marks
 
 
+@dataclass(frozen=True)
+class Played:
+    """What became of a cell, as it is kept.
+
+    :param line: of the table.
+    :param commit: what was played.
+    :param found: how many acknowledged writes are in the database; others were set `aside`, or `lost`.
+    """
+
+    number: int
+    line: str
+    commit: str
+    day: str
+    whole: bool
+    found: int
+    aside: int
+    lost: int
+
+
+def already_played() -> dict[int, Played]:
+    """Return what was kept; of a cell that was played again the last."""
+    lines = PLAYED.read_text().splitlines() if PLAYED.exists() else []
+    return {item.number: item for item in (Played(**json.loads(line)) for line in lines)}
+
+
 class Queue:
     """The cells that are still to be played, by several hosts at once."""
 
@@ -72,7 +102,9 @@ class Queue:
         self._cells = dict(cells)
         self._deadline = deadline
         self._lock = threading.Lock()
-        self.results: dict[int, Result] = {}
+        self._commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def take(self, verb: str) -> tuple[int, Cell] | None:
         """Take a cell, one of `verb` where there is one: its containers run already."""
@@ -92,14 +124,22 @@ class Queue:
                 result = play(arena, cell, f"cell{number:03}")
             except (LabError, OSError, subprocess.SubprocessError) as error:
                 result = Result((), 0, NOTHING, 0, (f"the cell could not be played: {error}",))
-            self.results[number] = result
-            print(row(number, cell, result), flush=True)
+            self._keep(number, cell, result)
             verb = "rollback" if any("1.1.0" in text for text in result.ended[-1:]) else "deploy"
 
+    def _keep(self, number: int, cell: Cell, result: Result) -> None:
+        parts = (result.accounts.found, result.accounts.aside, result.accounts.lost)
+        counts = found, aside, lost = tuple(map(len, parts))
+        line, today = row(number, cell, result, counts), str(dt.datetime.now(tz=dt.UTC).date())
+        played = Played(number, line, self._commit, today, not result.wrong, found, aside, lost)
+        with self._lock, PLAYED.open("a") as stream:
+            stream.write(json.dumps(asdict(played)) + "\n")
+            print(line, flush=True)
 
-def row(number: int, cell: Cell, result: Result) -> str:
+
+def row(number: int, cell: Cell, result: Result, counts: Sequence[int]) -> str:
     """Return a cell's line of the table."""
-    found, aside, lost = (len(part) for part in (result.accounts.found, result.accounts.aside, result.accounts.lost))
+    found, aside, lost = counts
     columns = (
         number,
         cell.fault.text,
@@ -116,14 +156,14 @@ def row(number: int, cell: Cell, result: Result) -> str:
     return "| " + " | ".join(str(column).replace("|", "/") for column in columns) + " |"
 
 
-def table(cells: dict[int, Cell], results: dict[int, Result]) -> str:
+def table(played: Mapping[int, Played]) -> str:
     """Return the table."""
     head = (
         "| # | what goes wrong | moment | next | ended as | s | writes acknowledged | in the database | set aside "
         "| lost | the host |"
     )
     lines = [head, "|" + " --- |" * 11]
-    return "\n".join(lines + [row(number, cells[number], results[number]) for number in sorted(results)]) + "\n"
+    return "\n".join(lines + [played[number].line for number in sorted(played)]) + "\n"
 
 
 def machine() -> str:
@@ -132,16 +172,16 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}"
 
 
-def summary(cells: dict[int, Cell], results: dict[int, Result], seed: int, minutes: float) -> str:
+def summary(cells: Sequence[Cell], played: Mapping[int, Played], seed: int) -> str:
     """Say in a paragraph what came of it."""
-    failed = sum(bool(result.wrong) for result in results.values())
-    parts = [result.accounts for result in results.values()]
-    found, aside, lost = (sum(len(getattr(part, name)) for part in parts) for name in ("found", "aside", "lost"))
-    today = dt.datetime.now(tz=dt.UTC).date()
+    every = list(played.values())
+    failed = sum(not item.whole for item in every)
+    found, aside, lost = (sum(getattr(item, name) for item in every) for name in ("found", "aside", "lost"))
+    days, commits = sorted({item.day for item in every}), list(dict.fromkeys(item.commit for item in every))
     return (
-        f"{today}, {machine()}, seed {seed}: {len(results)} of {len(cells)} cells in {minutes:.0f} minutes, "
-        f"{failed} failed. {found + aside + lost} writes acknowledged: {found} in the database, {aside} set aside, "
-        f"{lost} lost.\n"
+        f"{' and '.join(days)}, commit {', '.join(commits)}, {machine()}, seed {seed}: {len(every)} of {len(cells)} "
+        f"cells, {failed} failed. {found + aside + lost} writes acknowledged: {found} in the database, {aside} set "
+        f"aside, {lost} lost.\n"
     )
 
 
@@ -163,8 +203,20 @@ def main() -> int:
     names = asked.hosts.split(",")
     WORK.mkdir(parents=True, exist_ok=True)
     prepared = [prepare(name) for name in names]
-    cells = every_cell(prepared[0][1], asked.seed, following)
-    mine = share(cells, asked.shard, asked.only)
+    if asked.resume:
+        cells = [read_cell(item) for item in json.loads(PLAN.read_text())]
+    else:
+        cells = every_cell(prepared[0][1], asked.seed, following)
+    if not asked.resume and not asked.list:
+        PLAN.write_text(json.dumps([cell.to_dict() for cell in cells]))
+        PLAYED.unlink(missing_ok=True)
+    before = already_played()
+    # one that is named is played again
+    mine = {
+        number: cell
+        for number, cell in share(cells, asked.shard, asked.only).items()
+        if asked.only is not None or number not in before
+    }
     print(f"chaos: {len(mine)} of {len(cells)} cells, seed {asked.seed}, {machine()}", flush=True)
     if asked.list:
         for number, cell in mine.items():
@@ -176,17 +228,17 @@ def main() -> int:
         worker.start()
     for worker in workers:
         worker.join()
-    said = summary(dict(enumerate(cells, 1)), todo.results, asked.seed, (time.monotonic() - began) / 60)
-    page = f"{PREFACE}\n{said}\n{table(mine, todo.results)}"
-    (WORK / "results.json").write_text(json.dumps({str(key): asdict(value) for key, value in todo.results.items()}))
+    played = already_played()
+    said = summary(cells, played, asked.seed)
+    page = f"{PREFACE}\n{said}\n{table(played)}"
     (WORK / "chaos.md").write_text(page)
-    if len(todo.results) == len(cells):
+    if len(played) == len(cells):
         PAGE.write_text(page)
     print(said)
-    unplayed = sorted(mine.keys() - todo.results.keys())
+    unplayed = sorted(mine.keys() - played.keys())
     if unplayed:
-        print(f"chaos: no time was left for cells {', '.join(map(str, unplayed))}: play a share, or on more hosts")
-    return 1 if unplayed or any(result.wrong for result in todo.results.values()) else 0
+        print(f"chaos: no time was left for cells {', '.join(map(str, unplayed))}: go on with --resume")
+    return 1 if unplayed or not all(played[number].whole for number in mine) else 0
 
 
 if __name__ == "__main__":

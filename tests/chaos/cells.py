@@ -7,9 +7,10 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import cycle, pairwise
+from typing import Any
 
 from lab._common import LabError
 from lab.writer import Accounts, Writer
@@ -55,6 +56,16 @@ class Cell:
     moment: Moment
     verb: str
     following: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping ready for JSON."""
+        return {"fault": self.fault.text, "moment": asdict(self.moment), "verb": self.verb, "next": self.following}
+
+
+def read_cell(data: Mapping[str, Any]) -> Cell:
+    """Read what `to_dict` wrote."""
+    known = {fault.text: fault for fault in vars(faults).values() if isinstance(fault, Fault)}
+    return Cell(known[data["fault"]], Moment(**data["moment"]), data["verb"], data["next"])
 
 
 @dataclass(frozen=True)

@@ -201,8 +201,15 @@ def test_the_readme_s_command_works_with_secrets_from_a_vault(play: Play, sh: Sh
     password = f"--vault-password-file={tmp_path}/password"
     subprocess.run(["ansible-vault", "encrypt", password, str(vault)], check=True, capture_output=True)
 
+    # a run that died before it did anything has the site until somebody comes
+    state = json.loads(sh(f"cat {STATE}/ledger.json"))
+    dead = {"id": "r1", "token": 0, "verb": "rollback", "owner": "ben@elsewhere", "started": "", "last_seen": 0}
+    sh(f"cat >{STATE}/ledger.json <<'END'\n{json.dumps({**state, 'run': dead})}\nEND")
     run = play("deploy.yml", password, "-vvv", inventory="prod", directory=tmp_path)
     assert run.returncode == 0, run.output
+    assert run.changed == 0
+    assert json.loads(sh(f"cat {STATE}/ledger.json"))["run"] is None
+    assert json.loads(sh(f"cat {STATE}/runs/r1.json"))["interrupted"]
     assert "1.1.0 already runs" in run.output
     assert not [name for name, value in values.items() if value in run.output]
     assert not [name for name, value in values.items() if value in json.dumps(run.record)]
