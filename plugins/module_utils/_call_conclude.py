@@ -7,27 +7,29 @@ from typing import Any
 
 from ._engine import Plan, carry_out
 from ._errors import SlipwayError
-from ._guard import Guard
+from ._guard import ARMED, Guard
 from ._host_module import PATIENT, Module
 from ._plan_switch import let_replaced_go
 from ._prune import Policy, prune
 from ._site import Site
+from ._watch import begin
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
     """Return the module's result."""
     if module.check_mode:
-        told: dict[str, Any] = {"pruned": [], "not_pruned": None, "not_stopped": None}
+        told: dict[str, Any] = {"pruned": [], "not_pruned": None, "not_stopped": None, "not_watched": None}
         return {"changed": False, "current": site.ledger.state().current, **told}
     parameters = module.params
     with site.ledger.locked(PATIENT):
         run = site.ledger.check_run(int(parameters["run"].get("token", 0)))
         not_stopped = _let_replaced_go(site) if parameters["accept"] else None
+        not_watched = _begin_watch(module, site) if parameters["accept"] else None
         evidence = {"verdict": parameters["verdict"], "observations": parameters["observations"]}
         state = site.ledger.close_run(run, evidence, accept=parameters["accept"])
         if run.verb in {"deploy", "rollback"}:
             site.ledger.update(armed=None)
-            Guard(site).stop()
+            Guard(site).end(ARMED)
         pruned, not_pruned = [], None
         if parameters["accept"]:
             try:
@@ -35,7 +37,7 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
             except SlipwayError as error:
                 # the release stands already: an old backup that stays is no reason to take it back
                 not_pruned = str(error)
-    told = {"pruned": pruned, "not_pruned": not_pruned, "not_stopped": not_stopped}
+    told = {"pruned": pruned, "not_pruned": not_pruned, "not_stopped": not_stopped, "not_watched": not_watched}
     return {"changed": bool(pruned), "current": state.current, **told}
 
 
@@ -51,3 +53,19 @@ def _let_replaced_go(site: Site) -> str | None:
         # the release is good: what runs idle beside it is no reason to take it back
         return str(error)
     return None
+
+
+def _begin_watch(module: Module, site: Site) -> str | None:
+    """Let the host look after the release; returns why it does not, if so.
+
+    Before the run is closed: whoever kills this leaves a run that is open, and the host waits.
+    """
+    candidate, parameters = site.ledger.state().candidate, module.params
+    if candidate is None:
+        return None
+    try:
+        given = parameters["application"], parameters["criteria"]
+        return begin(site, candidate.version, *given, parameters["undo_timeout"])
+    except SlipwayError as error:
+        # the release is good: that nobody looks after it is no reason to take it back
+        return str(error)

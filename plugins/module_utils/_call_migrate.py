@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._agent import arming
+from ._armed import arming
 from ._engine import Plan
 from ._guard import cannot_arm
 from ._host_module import Module, carry, result_of

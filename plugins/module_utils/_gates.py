@@ -28,6 +28,7 @@ from ._profile import DOCKER_DNS, NONE
 from ._site import Site
 from ._traffic import check_file_reaches_proxy
 from ._vulnerabilities import Evidence
+from ._watch import told
 from ._workers import STOPPING, seconds, sidekiq_timeout
 
 MINIMUM_PYTHON = (3, 9)
@@ -591,6 +592,7 @@ def facts(site: Site) -> dict[str, Any]:
         "run": None if state.run is None else site.ledger.describe_run(),
         "working": site.ledger.busy(),
         "armed": _until(site, state),
+        "watch": told(site),
         "containers": running,
         "restoring": None if state.restoring is None else state.restoring.description,
         "kept_databases": _kept_databases(site),

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own guard: a copy of the engine and a timer, which take a release back when its controller died.
+"""The host's own guard: a copy of the engine and a timer, which look after a release without a controller.
 
     agent/slipway.pyz    the engine as it was sent to the host, as one file that Python runs
-    agent/site.json      the profile, and what the way back needs to know; without the login
+    agent/armed.json     while the host is armed: the profile, and what the way back needs to know; without the login
+    agent/watch.json     while the host watches a release: the profile with the login, and the criteria
 
-Both are there only while the host is armed. A timer that finds nothing to guard removes itself.
+They are there only as long as that. A timer that finds nothing to look after removes itself.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import marshal
 import shlex
 import shutil
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -26,11 +30,11 @@ if TYPE_CHECKING:
 
 UNITS = Path("/etc/systemd/system")
 BOOTED = Path("/run/systemd/system")
-LONGEST_PAUSE, SHORTEST_PAUSE = 30.0, 1.0
+ARMED, WATCH = "armed", "watch"
 _MAIN = "from slipway._agent import main\n\nmain()\n"
 _SERVICE = """\
 [Unit]
-Description=Take {name} back when its deploy died
+Description=Look after {name}: its deploy, and its release
 After=docker.service
 
 [Service]
@@ -40,7 +44,7 @@ Environment=HOME=/root
 """
 _TIMER = """\
 [Unit]
-Description=Look after a deploy of {name}
+Description=Look after {name}
 
 [Timer]
 OnActiveSec={pause:.0f}s
@@ -61,14 +65,24 @@ def cannot_arm() -> str | None:
 
 
 def packed() -> bytes:
-    """The library that this file belongs to, as a zip file that Python runs."""
+    """The library that this file belongs to, as a zip file that Python runs.
+
+    It holds the code compiled for this Python too, so that a look each minute costs little; another one reads the text.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__main__.py", _MAIN)
         archive.writestr("slipway/__init__.py", "")
         for path in sorted(Path(__file__).parent.glob("_*.py")):
-            archive.write(path, f"slipway/{path.name}")
+            text = path.read_bytes()
+            archive.writestr(f"slipway/{path.name}", text)
+            archive.writestr(f"slipway/{path.name}c", _compiled(text, f"slipway/{path.name}"))
     return content.getvalue()
+
+
+def _compiled(text: bytes, name: str) -> bytes:
+    """A module as Python keeps it compiled: a header that asks for no comparison with the text (PEP 552), the code."""
+    return importlib.util.MAGIC_NUMBER + struct.pack("<Iq", 1, 0) + marshal.dumps(compile(text, name, "exec"))
 
 
 class Guard:
@@ -78,30 +92,31 @@ class Guard:
         self._runner = site.runner
         self._name = site.profile.name
         self.directory = site.ledger.root / "agent"
-        self._unit = f"slipway-{self._name}-armed"
+        self._unit = f"slipway-{self._name}"
 
     @property
     def _files(self) -> tuple[Path, Path]:
         return UNITS / f"{self._unit}.service", UNITS / f"{self._unit}.timer"
 
     @property
-    def stands(self) -> bool:
-        """Whether the timer is there, and all that it starts."""
-        return all(
-            path.exists() for path in (*self._files, self.directory / "slipway.pyz", self.directory / "site.json")
-        )
+    def _program(self) -> Path:
+        return self.directory / "slipway.pyz"
 
-    def start(self, engine: bytes, settings: dict[str, Any], timeout: float) -> None:
-        """Put the guard up; it looks often enough to notice `timeout` seconds of silence soon after they passed.
+    def stands(self, duty: str) -> bool:
+        """Whether the timer is there, and all that it starts for a duty."""
+        return all(path.exists() for path in (*self._files, self._program, self.directory / f"{duty}.json"))
 
-        :param settings: for the agent; no secret is among them.
+    def start(self, engine: bytes, duty: str, settings: dict[str, Any], pause: float) -> None:
+        """Put the guard up for a duty.
+
+        :param duty: ARMED or WATCH.
+        :param settings: of the duty.
+        :param pause: seconds from one look to the next.
         """
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        program, given = self.directory / "slipway.pyz", self.directory / "site.json"
-        write_file(program, engine)
-        write_file(given, (json.dumps(settings, indent=1) + "\n").encode())
-        command = shlex.join([sys.executable or "/usr/bin/python3", str(program), str(given)])
-        pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, timeout / 4))
+        write_file(self._program, engine)
+        write_file(self.directory / f"{duty}.json", (json.dumps(settings, indent=1) + "\n").encode())
+        command = shlex.join([sys.executable or "/usr/bin/python3", str(self._program), str(self.directory)])
         service, timer = self._files
         try:
             write_file(service, _SERVICE.format(name=self._name, command=command).encode(), mode=0o644)
@@ -111,6 +126,13 @@ class Guard:
         self._runner.run(["systemctl", "daemon-reload"])
         self._runner.run(["systemctl", "enable", "--quiet", timer.name])
         self._runner.run(["systemctl", "restart", timer.name])
+
+    def end(self, duty: str) -> None:
+        """Let a duty be over; with the last one the guard goes."""
+        if any((self.directory / f"{other}.json").exists() for other in (ARMED, WATCH) if other != duty):
+            (self.directory / f"{duty}.json").unlink(missing_ok=True)
+        else:
+            self.stop()
 
     def stop(self) -> None:
         """Take the guard down, where it stands; killed meanwhile, it finds nothing to guard and goes by itself."""
@@ -122,3 +144,12 @@ class Guard:
         for path in (service, timer):
             path.unlink(missing_ok=True)
         self._runner.run(["systemctl", "daemon-reload"], check=False)
+
+
+def settings_of(directory: Path, duty: str) -> dict[str, Any] | None:
+    """What a duty was begun with; None when there is no such duty."""
+    try:
+        found: dict[str, Any] = json.loads((directory / f"{duty}.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return found

@@ -29,6 +29,9 @@ from ._errors import LockedError, OutOfOrderError, SlipwayError
 FORMAT = 1
 CONTROLLER_TIMEOUT = 900.0
 
+# The event with which a watch ends: it leaves everything as it is.
+WATCHED = "watched"
+
 PHASES = ("staged", "backed_up", "rehearsed", "migrating", "migrated", "switching", "switched")
 
 _Record = TypeVar("_Record")
@@ -111,6 +114,20 @@ class Armed:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """That the host looks after `release`, which stands.
+
+    :param begun: seconds since the epoch, as `until` is.
+    :param breach: why it is to go back, once a look said so; None until then.
+    """
+
+    release: str
+    begun: float
+    until: float
+    breach: str | None = None
+
+
+@dataclass(frozen=True)
 class Restoring:
     """A restore that was begun.
 
@@ -146,6 +163,7 @@ class State:
     run: Run | None = None
     restoring: Restoring | None = None
     armed: Armed | None = None
+    watch: Watch | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -157,6 +175,7 @@ def _record(kind: type[_Record], data: Mapping[str, Any]) -> _Record:
 
 def _state(data: Mapping[str, Any]) -> State:
     candidate, run, restoring, armed = data["candidate"], data["run"], data.get("restoring"), data.get("armed")
+    watch = data.get("watch")
     return State(
         token=data["token"],
         current=data["current"],
@@ -164,6 +183,7 @@ def _state(data: Mapping[str, Any]) -> State:
         run=run and _record(Run, run),
         restoring=restoring and _record(Restoring, restoring),
         armed=armed and _record(Armed, armed),
+        watch=watch and _record(Watch, watch),
         history=data["history"],
     )
 
@@ -297,6 +317,11 @@ class Ledger:
         return self.now().replace(":", "").replace("-", "").lower()
 
     # writing
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the site's flock."""
+        return self._held
 
     @contextmanager
     def locked(self, wait: float = 10) -> Iterator[None]:
@@ -444,7 +469,7 @@ class Ledger:
     def accepted(self) -> dict[str, Any] | None:
         """The event by which the release that stands was accepted for good; None when one may go back from it."""
         state = self.state()
-        known = [item for item in state.history if item["release"] == state.current]
+        known = [item for item in state.history if item["release"] == state.current and item["event"] != WATCHED]
         return known[-1] if known and known[-1]["event"] == "accepted" else None
 
     def check_run(self, token: int) -> Run:

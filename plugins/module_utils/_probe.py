@@ -91,6 +91,7 @@ class Prober:
 
     :param secrets: texts that appear in no observation.
     :param alive: called before each look, so that a long watch is no silence.
+    :param restarts: how often each container had restarted, by its id; more is a failure. Those of the last look then.
     """
 
     profile: Profile
@@ -99,11 +100,12 @@ class Prober:
     clock: Clock = field(default_factory=Clock)
     secrets: frozenset[str] = frozenset()
     alive: Callable[[], object] = _nothing
+    restarts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._session = Session(self.client, self.profile)
         self._expected: dict[str, int] | None = None
-        self._restarts: dict[str, int] = {}
+        self._restarts = dict(self.restarts)
 
     def run(self, request: Request) -> Findings:
         """Look as often as asked."""
@@ -187,8 +189,8 @@ class Prober:
         observations = probe_services(states, self._expected, self.clock, self._restarts, self._replaced(states))
         missing = SlipwayError("the Compose files have no such service")
         undeclared = [name for name in self.profile.services.names if name not in self._expected]
-        for state in states:
-            self._restarts.setdefault(state.id, state.restarts)
+        self.restarts = {state.id: state.restarts for state in states}
+        self._restarts = {**self.restarts, **self._restarts}
         return _only([*observations, *(unseen("service", name, missing, self.clock) for name in undeclared)])
 
     def _replaced(self, states: list[Container]) -> set[str]:
@@ -274,7 +276,8 @@ def prober(
     secrets: frozenset[str],
     runner: Runner | None = None,
     alive: Callable[[], object] = _nothing,
+    restarts: dict[str, int] | None = None,
 ) -> Prober:
     """Build a prober for the application on this host."""
     client = Client(profile.base_url, profile.host_header, verify_tls=profile.verify_tls, ca_file=profile.ca_file)
-    return Prober(profile, client, runner or HostRunner(), secrets=secrets, alive=alive)
+    return Prober(profile, client, runner or HostRunner(), secrets=secrets, alive=alive, restarts=restarts or {})

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._errors import SlipwayError
-from ._reader import Reader, like
+from ._reader import Reader, like, one_of
 
 MARKER_PREFIX = "slipway-smoke-"
 # What Rails and its database and cache adapters read by convention.
@@ -28,9 +28,12 @@ _FILE = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+/ -]*")
 _DIRECTORY = re.compile(r"/[A-Za-z0-9_.@+/-]*")
 _VOLUME = re.compile(r"[a-zA-Z0-9._-]+")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?(?::[0-9]{1,5})?")
+_SERVER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential|api_?key", re.IGNORECASE)
+_SELDOM = 3600
 _FLAGS = frozenset({"", "0", "1", "true", "false", "on", "off", "yes", "no"})
 
 
@@ -268,6 +271,52 @@ class Exposure:
 
 
 @dataclass(frozen=True)
+class Mail:
+    """A mail server that takes alerts.
+
+    :param tls: `starttls`, `always` (from the first byte), or `never`.
+    """
+
+    server: str
+    sender: str
+    to: tuple[str, ...]
+    port: int = 25
+    tls: str = "starttls"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Who hears of a breach, besides the file on the host.
+
+    :param webhook: an URL that takes JSON; it may hold a token.
+    :param ca_file: certificates to trust instead of the system's.
+    """
+
+    webhook: str | None = field(default=None, repr=False)
+    mail: Mail | None = None
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How the host looks after a release that came in.
+
+    :param hours: for how long; 0 for not at all.
+    :param every: seconds from one look to the next.
+    :param flows_every: seconds between two runs of the flows, which write; 0 for never.
+    :param textfile_directory: where Prometheus' node exporter reads metrics.
+    """
+
+    hours: float = 24
+    every: float = 60
+    flows_every: float = 3600
+    textfile_directory: str | None = None
+    alert: Alert = Alert()
+
+
+@dataclass(frozen=True)
 class Profile:
     """The application profile.
 
@@ -310,6 +359,7 @@ class Profile:
     flows: tuple[Flow, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     exposure: Exposure = Exposure()
+    watch: Watch = Watch()
     critical_timeout: float = 15
     state_directory: str = "/var/lib/slipway"
     backup_directory: str | None = None
@@ -330,7 +380,8 @@ class Profile:
 def secrets(mapping: object) -> frozenset[str]:
     """Find the values of a profile, usable or not, that must never be shown.
 
-    These are all values of the login form, flags aside, and any value under a name such as "password" or "api_token".
+    These are all values of the login form, flags aside, any value under a name such as "password" or "api_token", and
+    the URL that takes alerts.
     """
     found: set[str] = set()
     if isinstance(mapping, Mapping):
@@ -339,6 +390,10 @@ def secrets(mapping: object) -> frozenset[str]:
         if isinstance(form, Mapping):
             found.update(str(value) for value in form.values())
         _collect_secrets(mapping, found)
+        watch = mapping.get("watch")
+        alert = watch.get("alert") if isinstance(watch, Mapping) else None
+        if isinstance(alert, Mapping) and isinstance(alert.get("webhook"), str):
+            found.add(alert["webhook"])
     return frozenset(value for value in found if value.lower() not in _FLAGS)
 
 
@@ -362,7 +417,9 @@ _variable = like(_VARIABLE, "must be the name of a variable: letters, digits and
 _identifier = like(
     _IDENTIFIER, "must be a database identifier: at most 63 letters, digits, _, $ and -, a letter or _ first"
 )
+_address = like(_ADDRESS, "must be an address such as anna@example.com")
 _host = like(_HOST, "must be a host name, with a port if need be")
+_server = like(_SERVER, "must be a host name; its port stands beside it")
 _header = like(_HEADER, "must be the name of a header")
 
 
@@ -456,6 +513,7 @@ def _profile(reader: Reader) -> Profile | None:
         "flows": reader.items("flows", _flow),
         "invariants": reader.items("invariants", _invariant),
         "exposure": reader.inside("exposure", _exposure) or Exposure(),
+        "watch": reader.inside("watch", _watch) or Watch(),
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
         "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
         "backup_directory": reader.text("backup_directory", _absolute),
@@ -574,6 +632,49 @@ def _invariant(reader: Reader) -> Invariant | None:
 
 def _exposure(reader: Reader) -> Exposure:
     return Exposure(reader.texts("private_paths", _path, PRIVATE_PATHS))
+
+
+def _watch(reader: Reader) -> Watch:
+    hours = reader.number("hours", Watch.hours, least=0, most=24 * 14)
+    every = reader.number("every", Watch.every, least=10, most=3600)
+    flows_every = reader.number("flows_every", Watch.flows_every, least=0, most=24 * 3600)
+    if flows_every and flows_every < _SELDOM:
+        reader.problem("flows_every", f"must be 0, or at least {_SELDOM}: each run makes and removes records")
+    directory = reader.text("textfile_directory", _absolute)
+    alert = reader.inside("alert", _alert) or Alert()
+    return Watch(hours or 0, every or Watch.every, flows_every or 0, directory, alert)
+
+
+def _alert(reader: Reader) -> Alert:
+    webhook, ca_file = reader.text("webhook", _webhook), reader.text("ca_file", _absolute)
+    return Alert(webhook, reader.inside("mail", _mail), ca_file)
+
+
+def _webhook(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL"
+    good = parts.scheme in {"http", "https"} and host and " " not in value
+    # it may hold a token, so that it is not repeated here
+    return None if good else "must begin with http:// or https:// and name a host"
+
+
+def _mail(reader: Reader) -> Mail | None:
+    server, sender = reader.text("server", _server, required=True), reader.text("from", _address, required=True)
+    to, port = reader.texts("to", _address), reader.number("port", Mail.port, least=1, most=65535)
+    tls = reader.text("tls", one_of(("starttls", "always", "never")), default=Mail.tls)
+    user, password = reader.text("user"), reader.text("password")
+    if not to:
+        reader.problem("to", "must name at least one address")
+    if (user is None) != (password is None):
+        reader.problem("user", "needs a password, and a password a user")
+    if user is not None and tls == "never":
+        reader.problem("tls", "must not be never where a password is sent")
+    if server is None or sender is None:
+        return None
+    return Mail(server, sender, to, int(port or Mail.port), tls or Mail.tls, user, password)
 
 
 def _select(value: str) -> str | None:

@@ -38,6 +38,34 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "flows": {"type": "list", "elements": "dict"},
             "invariants": {"type": "list", "elements": "dict"},
             "exposure": {"type": "dict"},
+            "watch": {
+                "type": "dict",
+                "options": {
+                    "hours": {"type": "float"},
+                    "every": {"type": "float"},
+                    "flows_every": {"type": "float"},
+                    "textfile_directory": {"type": "str"},
+                    "alert": {
+                        "type": "dict",
+                        "options": {
+                            "webhook": {"type": "str", "no_log": True},
+                            "ca_file": {"type": "str"},
+                            "mail": {
+                                "type": "dict",
+                                "options": {
+                                    "server": {"type": "str", "required": True},
+                                    "port": {"type": "int"},
+                                    "from": {"type": "str", "required": True},
+                                    "to": {"type": "list", "elements": "str", "required": True},
+                                    "tls": {"type": "str"},
+                                    "user": {"type": "str"},
+                                    "password": {"type": "str", "no_log": True},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
             "critical_timeout": {"type": "float"},
             "state_directory": {"type": "str"},
             "backup_directory": {"type": "str"},

@@ -25,6 +25,15 @@ options:
     type: list
     elements: dict
     default: []
+  criteria:
+    description: The rollback criteria by which the host looks after the release, see C(application.watch).
+    type: list
+    elements: dict
+    default: []
+  undo_timeout:
+    description: Seconds that undoing the migrations may take, should the host take the release back.
+    type: float
+    default: 3600
   keep:
     description: How many of the newest backups are kept when a release is let stand.
     type: int
@@ -65,6 +74,10 @@ not_pruned:
   description: Why old backups could not be removed, if so.
   returned: success
   type: str
+not_watched:
+  description: Why the host does not look after the release, if so.
+  returned: success
+  type: str
 not_stopped:
   description: Why the containers that were replaced still run, if so.
   returned: success
@@ -78,6 +91,8 @@ ARGUMENTS = {
     "accept": {"type": "bool", "default": False},
     "verdict": {"type": "dict"},
     "observations": {"type": "list", "elements": "dict", "default": []},
+    "criteria": {"type": "list", "elements": "dict", "default": []},
+    "undo_timeout": {"type": "float", "default": 3600.0},
     "keep": {"type": "int", "default": 5},
     "keep_days": {"type": "float", "default": 30.0},
 }

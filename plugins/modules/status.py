@@ -46,6 +46,9 @@ status:
     armed:
       description: The release that the host takes back by itself, and after how many seconds more of silence.
       type: dict
+    watch:
+      description: The release that the host looks after, for how many hours more, and what it found.
+      type: dict
     containers:
       description: Each running container and the short id of its image.
       type: dict

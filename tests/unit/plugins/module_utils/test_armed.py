@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _agent, _guard
+from ansible_collections.slipway.release.plugins.module_utils import _agent, _armed, _guard
 from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, Step
 from ansible_collections.slipway.release.plugins.module_utils._errors import LockedError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger
@@ -64,7 +64,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def arm(site: Site) -> dict[str, Any]:
-    step = _agent.arming(site, APPLICATION, "1.1.0", 60, 3600)
+    step = _armed.arming(site, APPLICATION, "1.1.0", 60, 3600)
     assert not step.done()
     with site.ledger.locked():
         facts = step.apply() or {}
@@ -90,30 +90,30 @@ def plan(site: Site, error: Exception | None = None) -> Plan:
 
 @pytest.fixture
 def way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_agent, "rollback", lambda site, _identity, _timeout: plan(site))
+    monkeypatch.setattr(_armed, "rollback", lambda site, _identity, _timeout: plan(site))
 
 
 def test_armed_it_has_an_engine_a_timer_that_outlives_a_reboot_and_no_secret(site: Site, tmp_path: Path) -> None:
     assert arm(site) == {"armed": "after 60 s of silence"}
     agent = site.ledger.root / "agent"
-    assert "correct-horse" not in (agent / "site.json").read_text()
+    assert "correct-horse" not in (agent / "armed.json").read_text()
     assert all(path.stat().st_mode & 0o077 == 0 for path in (agent, *agent.iterdir()))
-    timer = (tmp_path / "units" / "slipway-swarm-armed.timer").read_text()
+    timer = (tmp_path / "units" / "slipway-swarm.timer").read_text()
     assert "OnBootSec=15s" in timer
     assert "WantedBy=timers.target" in timer
-    assert f"{agent}/slipway.pyz {agent}/site.json" in (tmp_path / "units" / "slipway-swarm-armed.service").read_text()
-    assert ["systemctl", "enable", "--quiet", "slipway-swarm-armed.timer"] in site.runner.told  # type: ignore[attr-defined]  # Systemctl
+    assert f"{agent}/slipway.pyz {agent}" in (tmp_path / "units" / "slipway-swarm.service").read_text()
+    assert ["systemctl", "enable", "--quiet", "slipway-swarm.timer"] in site.runner.told  # type: ignore[attr-defined]  # Systemctl
 
 
 def test_what_is_packed_runs_by_itself(tmp_path: Path) -> None:
-    program, settings = tmp_path / "slipway.pyz", tmp_path / "site.json"
+    program, settings = tmp_path / "slipway.pyz", tmp_path / "armed.json"
     program.write_bytes(_guard.packed())
     application: dict[str, Any] = {**APPLICATION, "pages": [], "state_directory": str(tmp_path / "elsewhere")}
     settings.write_text(json.dumps({"application": application, "timeout": 60}))
     done = subprocess.run(
-        [sys.executable, "-I", str(program), str(settings)], capture_output=True, text=True, check=False
+        [sys.executable, "-I", str(program), str(tmp_path)], capture_output=True, text=True, check=False
     )
-    assert (done.stdout, done.stderr) == ("nothing to guard\n", "")
+    assert (done.stdout, done.stderr) == ("nothing to look after\n", "")
     names = zipfile.ZipFile(program).namelist()
     assert {"__main__.py", "slipway/_plan_rollback.py", "slipway/_ledger.py"} <= set(names)
 
@@ -123,9 +123,9 @@ def test_it_waits_for_its_time_then_takes_the_release_back_and_is_gone(site: Sit
     arm(site)
     dead = site.ledger.state().run
     assert dead is not None
-    assert _agent.watch(site, 3600) == "somebody is at work"
+    assert _armed.look(site, 3600) == "somebody is at work"
     be_silent(site, 61)
-    assert _agent.watch(site, 3600) == "1.1.0 was taken back"
+    assert _armed.look(site, 3600) == "1.1.0 was taken back"
     state = site.ledger.state()
     assert (state.candidate, state.run, state.armed) == (None, None, None)
     assert (state.history[-1]["event"], state.history[-1]["by"]) == ("taken back", "the host itself")
@@ -136,7 +136,7 @@ def test_it_waits_for_its_time_then_takes_the_release_back_and_is_gone(site: Sit
     assert not (site.ledger.root / "agent").exists()
     with site.ledger.locked(), pytest.raises(SlipwayError):
         site.ledger.check_run(dead.token)
-    assert _agent.watch(site, 3600) == "nothing to guard"
+    assert _agent.look(site.ledger.root / "agent") == ("nothing to look after", 0)
 
 
 @pytest.mark.usefixtures("way_back")
@@ -145,7 +145,7 @@ def test_a_process_at_work_is_waited_for_however_long_it_takes(site: Site) -> No
     be_silent(site, 10_000)
     other = Ledger(site.ledger.root)
     with other.locked():
-        assert _agent.watch(site, 3600) == "a process is at work"
+        assert _armed.look(site, 3600) == "a process is at work"
     assert site.ledger.state().candidate is not None
 
 
@@ -163,7 +163,7 @@ def test_whoever_comes_first_has_it(site: Site, monkeypatch: pytest.MonkeyPatch)
         return locked(wait)
 
     monkeypatch.setattr(site.ledger, "locked", late)
-    assert _agent.watch(site, 3600) == "somebody is at work"
+    assert _armed.look(site, 3600) == "somebody is at work"
     run = site.ledger.state().run
     assert run is not None
     assert run.owner == "ben@controller"
@@ -175,22 +175,22 @@ def test_a_way_back_that_fails_is_recorded_and_tried_again_after_a_while(
     arm(site)
     be_silent(site, 61)
     error = LockedError("no room")
-    monkeypatch.setattr(_agent, "rollback", lambda site, _identity, _timeout: plan(site, error))
-    assert "1.1.0 could not be taken back: rollback of 1.1.0: go back: no room" in _agent.watch(site, 3600)
+    monkeypatch.setattr(_armed, "rollback", lambda site, _identity, _timeout: plan(site, error))
+    assert "1.1.0 could not be taken back: rollback of 1.1.0: go back: no room" in _armed.look(site, 3600)
     state = site.ledger.state()
     assert state.run is None
     assert state.armed is not None
-    assert _agent.watch(site, 3600) == "somebody is at work"
+    assert _armed.look(site, 3600) == "somebody is at work"
     with site.ledger.locked():
         site.ledger.update(armed=replace(state.armed, last_seen=state.armed.last_seen - 61))
-    monkeypatch.setattr(_agent, "rollback", lambda site, _identity, _timeout: plan(site))
-    assert _agent.watch(site, 3600) == "1.1.0 was taken back"
+    monkeypatch.setattr(_armed, "rollback", lambda site, _identity, _timeout: plan(site))
+    assert _armed.look(site, 3600) == "1.1.0 was taken back"
 
 
 def test_without_systemd_nothing_pretends_to_be_armed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_guard, "BOOTED", Path("/nowhere"))
     assert (_guard.cannot_arm() or "").startswith("not armed: systemd does not run here")
-    assert _agent.arming(site, APPLICATION, "1.1.0", 60, 3600).done()
+    assert _armed.arming(site, APPLICATION, "1.1.0", 60, 3600).done()
     assert site.ledger.state().armed is None
 
 

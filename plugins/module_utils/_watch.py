@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host looks after a release that stands: it looks, judges, tells people, and goes back where that loses nothing.
+
+watch/state.json      what is remembered from one look to the next
+watch/looks.jsonl     a line a look; the older half is looks.1.jsonl
+watch/alerts.jsonl    what people were told
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _alert as alert
+from ._armed import OWNER, take_back
+from ._certificate import DOWN
+from ._criteria import INCONCLUSIVE, ROLLBACK, State, Verdict, judge, parse
+from ._errors import LockedError, SlipwayError
+from ._guard import WATCH, Guard, cannot_arm, packed
+from ._ledger import WATCHED, Watch, write_file
+from ._metrics import render
+from ._plan_rollback import migrations_to_undo, way_back
+from ._probe import Request, prober
+from ._profile import secrets
+
+if TYPE_CHECKING:
+    from ._observation import Observation
+    from ._site import Site
+
+# A breach counts when so many looks in a row saw it; the later ones follow after so many seconds.
+LOOKS, AGAIN = 3, 30.0
+# What is looked at each time, and what after so many seconds.
+EACH_TIME = ("services", "workers", "health", "pages")
+SELDOM = {"data": 600.0, "exposure": 3600.0}
+# So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
+BLIND, SHARE = 5, 0.9
+PROVEN, UNPROVEN = "proven", "unproven"
+_LONGEST_LOG = 2_000_000
+_PATIENT = 60.0
+
+
+@dataclass
+class Memory:
+    """What one look leaves to the next, ready for JSON.
+
+    :param judged: the judge's state.
+    :param restarts: how often each container had restarted.
+    :param looks: how many there were; `whole` of them had all the evidence that is required.
+    :param at: when each kind was last looked at, in seconds since the epoch; "" stands for any.
+    :param blind: looks in a row without a required kind.
+    :param pending: what has still to be told, and by which channel.
+    :param tried: whether the release was tried to be taken back.
+    """
+
+    release: str
+    judged: dict[str, Any] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    looks: int = 0
+    whole: int = 0
+    at: dict[str, float] = field(default_factory=dict)
+    blind: dict[str, int] = field(default_factory=dict)
+    pending: list[dict[str, Any]] = field(default_factory=list)
+    tried: bool = False
+
+
+def begin(
+    site: Site, version: str, application: Mapping[str, Any], criteria: Sequence[Any], undo_timeout: float
+) -> str | None:
+    """Let the host look after `version` from now on; returns why it does not, where it cannot.
+
+    :param application: the profile as it was given, with the login: the pages lie behind it.
+    :param undo_timeout: seconds that undoing the migrations may take.
+    """
+    policy = site.profile.watch
+    if not policy.hours:
+        return None
+    if cannot_arm() is not None:
+        return "systemd does not run here: nobody looks after the release but you, by playbooks/monitor.yml"
+    given = {name: value for name, value in application.items() if value is not None}
+    settings = {"application": given, "criteria": list(criteria), "timeout": undo_timeout}
+    directory = site.ledger.root / "watch"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    _remember(directory, Memory(version))
+    Guard(site).start(packed(), WATCH, settings, policy.every)
+    now = time.time()
+    site.ledger.update(watch=Watch(version, now, now + policy.hours * 3600))
+    return None
+
+
+def look(site: Site, settings: Mapping[str, Any]) -> tuple[str, int]:
+    """Look once; returns what was found, in words, and the exit code of a release that did not prove itself."""
+    watch = site.ledger.state().watch
+    return ("nothing to watch", 0) if watch is None else _Watcher(site, settings, watch).look()
+
+
+def told(site: Site) -> dict[str, Any] | None:
+    """How the watch stands, for people; None when nothing is watched."""
+    watch = site.ledger.state().watch
+    if watch is None:
+        return None
+    memory = _recall(site.ledger.root / "watch", watch.release)
+    left = max(0.0, watch.until - time.time())
+    return {
+        "release": watch.release,
+        "hours_left": round(left / 3600, 1),
+        "looks": memory.looks,
+        "breach": watch.breach,
+        "not_told": len(memory.pending),
+    }
+
+
+def lossless(site: Site, version: str) -> str | None:
+    """Why going back from `version` might lose something, or cannot be done at all; None when it loses nothing."""
+    try:
+        _, before = way_back(site, site.ledger.state())
+        if before.version is None:
+            return f"{version} is the first release here"
+        applied = migrations_to_undo(site.database.migrations(), before.migrations)
+    except SlipwayError as error:
+        return str(error)
+    if not applied:
+        return None
+    certificate = site.ledger.certificate(version)
+    if certificate is None or sorted(certificate.migrations) != sorted(applied):
+        return f"the way back from {version} was not rehearsed"
+    if certificate.may_keep or (certificate.road == DOWN and not certificate.drops):
+        return None
+    dropped = ", ".join(certificate.drops) or "what came in since"
+    return f"going back from {version} would drop {dropped}"
+
+
+class _Watcher:
+    """One look at one site."""
+
+    def __init__(self, site: Site, settings: Mapping[str, Any], watch: Watch) -> None:
+        self.site, self.settings, self.watch = site, settings, watch
+        self.policy = site.profile.watch
+        self.directory = site.ledger.root / "watch"
+        self.criteria = [replace(item, looks=max(item.looks, LOOKS)) for item in parse(settings["criteria"])]
+        self.memory = _recall(self.directory, watch.release)
+
+    def look(self) -> tuple[str, int]:
+        state = self.site.ledger.state()
+        at_work = state.run is not None and self.site.ledger.silence() <= state.run.timeout
+        if at_work or state.candidate is not None or self.site.ledger.busy():
+            return "somebody is at work", 0
+        if state.current != self.watch.release:
+            self._end("left", f"{state.current} stands now")
+            return f"{self.watch.release} stands no more", 0
+        now = time.time()
+        if now >= self.watch.until:
+            return self._close()
+        if 0 <= now - self.memory.at.get("", 0.0) < self.policy.every / 2:
+            return "looked a moment ago", 0
+        verdict, observations = self._see(now)
+        self._log(now, verdict, observations)
+        self._tell_blind(observations)
+        said = self._act(verdict) if verdict.overall == ROLLBACK else verdict.overall
+        self._deliver()
+        return said, 0
+
+    def _see(self, now: float) -> tuple[Verdict, list[Observation]]:
+        """Look, and look again after a while at what looks bad: a breach counts when it lasts."""
+        due = {**SELDOM, **({"flows": self.policy.flows_every} if self.policy.flows_every else {})}
+        # flows are for when the first hour is over: the deploy has just gone through them
+        seldom = [kind for kind, pause in due.items() if now - self.memory.at.setdefault(kind, now) >= pause]
+        kinds: Sequence[str] = [*EACH_TIME, *seldom]
+        seen: list[Observation] = []
+        for _ in range(LOOKS):
+            found = self._probe(kinds)
+            seen += found
+            judged, verdict = judge(self.criteria, State.from_dict(self.memory.judged), found)
+            self.memory.judged = judged.to_dict()
+            if verdict.overall != INCONCLUSIVE or not any(item.count for item in _enforced(verdict)):
+                break
+            # flows write, so that they are not gone through again
+            kinds = [kind for kind in kinds if kind != "flows"]
+            time.sleep(AGAIN)
+        self.memory.looks += 1
+        self.memory.at.update(dict.fromkeys(["", *seldom], now))
+        self._remember()
+        return verdict, seen
+
+    def _probe(self, kinds: Sequence[str]) -> list[Observation]:
+        looking = prober(self.site.profile, secrets(self.settings["application"]), restarts=self.memory.restarts)
+        found = looking.run(Request(tuple(kinds)))
+        self.memory.restarts = looking.restarts
+        return list(found.observations)
+
+    def _act(self, verdict: Verdict) -> str:
+        """Tell people, then go back: once, and only where that loses nothing."""
+        reason = verdict.message
+        if self.memory.tried:
+            return f"{reason}; it was tried to go back"
+        try:
+            with self.site.ledger.locked(_PATIENT):
+                state = self.site.ledger.state()
+                if state.run is not None and not self.site.ledger.may_take_over(OWNER):
+                    return "somebody is at work"
+                if state.watch is None or state.current != self.watch.release or state.candidate is not None:
+                    return "somebody was at work"
+                hindrance = lossless(self.site, self.watch.release)
+                if self.watch.breach is None:
+                    self._tell("breach", reason, what_next=hindrance or "the host goes back by itself")
+                    self.watch = replace(self.watch, breach=reason)
+                    self.site.ledger.update(watch=self.watch)
+                if hindrance is not None:
+                    return f"{reason}; {hindrance}: a person decides"
+                return self._go_back(reason)
+        except LockedError:
+            return "a process is at work"
+
+    def _go_back(self, reason: str) -> str:
+        version, ledger = self.watch.release, self.site.ledger
+        self.memory.tried = True
+        self._remember()
+        run = ledger.open_run(f"{ledger.stamp()}-watch", "rollback", OWNER, version)
+        try:
+            take_back(self.site, run, self.settings["timeout"])
+        except SlipwayError as error:
+            self._tell("not taken back", str(error), what_next="playbooks/status.yml says where it stands")
+            return f"{reason}; {version} could not be taken back: {error}"
+        standing = ledger.state().current
+        self.memory.restarts = {}
+        bad = [f"{item.subject}: {item.detail}" for item in self._probe(EACH_TIME) if item.ok is False]
+        found = f"{standing} runs" + (f", and does not hold either: {'; '.join(bad)}" if bad else " and is well")
+        self._tell("taken back", reason, what_next=found)
+        self._deliver()
+        self._end("taken back", reason)
+        return f"{reason}; {version} was taken back, {found}"
+
+    def _close(self) -> tuple[str, int]:
+        """The time is over: a release has proven itself where enough was seen and nothing asked to go back."""
+        expected = (self.watch.until - self.watch.begun) / self.policy.every
+        share = self.memory.whole / max(1.0, expected)
+        if self.watch.breach is None and share >= SHARE:
+            self._end(PROVEN, f"{self.memory.looks} looks")
+            return f"{self.watch.release} is proven", 0
+        reason = self.watch.breach or f"{self.memory.whole} looks saw all that is required, {expected:.0f} were to be"
+        self._tell(UNPROVEN, reason, what_next="playbooks/monitor.yml, then accept it or take it back")
+        self._deliver()
+        self._end(UNPROVEN, reason)
+        return f"{self.watch.release} is unproven: {reason}", 1
+
+    def _end(self, outcome: str, reason: str) -> None:
+        ledger, version = self.site.ledger, self.watch.release
+
+        def forget() -> None:
+            history = ledger.event(version, WATCHED, by=OWNER, outcome=outcome, reason=reason)
+            ledger.update(watch=None, history=history)
+            Guard(self.site).end(WATCH)
+
+        if ledger.held:
+            forget()
+            return
+        with ledger.locked(_PATIENT):
+            forget()
+
+    def _tell_blind(self, observations: Iterable[Observation]) -> None:
+        """Tell people when a required kind of evidence stays away, and when it is back."""
+        required = {kind for item in self.criteria if item.mode == "enforce" for kind in item.required}
+        seen = {item.probe for item in observations if item.ok is not None}
+        self.memory.whole += required <= seen
+        for kind in sorted(required):
+            before = self.memory.blind.get(kind, 0)
+            self.memory.blind[kind] = 0 if kind in seen else before + 1
+            if self.memory.blind[kind] == BLIND:
+                self._tell("blind", f"no evidence of {kind} in {BLIND} looks", what_next="see watch/looks.jsonl")
+            if before >= BLIND and kind in seen:
+                self._tell("seeing again", f"evidence of {kind} is back", what_next="nothing")
+        self._remember()
+
+    def _tell(self, event: str, reason: str, *, what_next: str) -> None:
+        message = {
+            "at": self.site.ledger.now(),
+            "host": socket.gethostname(),
+            "application": self.site.profile.name,
+            "release": self.watch.release,
+            "event": event,
+            "reason": reason,
+            "next": what_next,
+        }
+        alert.note(self.directory / "alerts.jsonl", message)
+        self.memory.pending += [{"channel": name, "message": message} for name in alert.channels(self.policy.alert)]
+        self._remember()
+
+    def _deliver(self) -> None:
+        if not self.memory.pending:
+            return
+        self.memory.pending, problems = alert.deliver(self.policy.alert, self.memory.pending)
+        for problem in problems:
+            alert.note(self.directory / "alerts.jsonl", {"at": self.site.ledger.now(), "not_told": problem})
+        self._remember()
+
+    def _remember(self) -> None:
+        _remember(self.directory, self.memory)
+
+    def _log(self, now: float, verdict: Verdict, observations: Sequence[Observation]) -> None:
+        path = self.directory / "looks.jsonl"
+        if path.exists() and path.stat().st_size > _LONGEST_LOG / 2:
+            path.replace(self.directory / "looks.1.jsonl")
+        bad = [item.to_dict() for item in observations if item.ok is not True]
+        pages = {item.subject: item.value for item in observations if item.probe == "page"}
+        line = {"at": self.site.ledger.now(), "verdict": verdict.overall, "pages": pages, "not_ok": bad}
+        with path.open("a", encoding="utf-8") as stream:
+            path.chmod(0o600)
+            stream.write(json.dumps(line) + "\n")
+        if self.policy.textfile_directory is not None:
+            labels = {"application": self.site.profile.name, "release": self.watch.release}
+            text = render(labels, (now, self.watch.until), verdict, observations)
+            place = Path(self.policy.textfile_directory) / f"slipway_{self.site.profile.name}.prom"
+            # another user reads it
+            write_file(place, text.encode(), mode=0o644)
+
+
+def _enforced(verdict: Verdict) -> list[Any]:
+    return [item for item in verdict.findings if item.mode == "enforce"]
+
+
+def _remember(directory: Path, memory: Memory) -> None:
+    write_file(directory / "state.json", (json.dumps(vars(memory)) + "\n").encode())
+
+
+def _recall(directory: Path, release: str) -> Memory:
+    """What the look before left; a new beginning where it is about another release, or cannot be read."""
+    try:
+        memory = Memory(**json.loads((directory / "state.json").read_text("utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return Memory(release)
+    return memory if memory.release == release else Memory(release)
