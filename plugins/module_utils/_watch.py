@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import _alert as alert
 from ._armed import OWNER, take_back
 from ._certificate import DOWN
-from ._criteria import INCONCLUSIVE, ROLLBACK, State, Verdict, judge, parse
+from ._criteria import ROLLBACK, State, Verdict, judge, parse
 from ._errors import LockedError, SlipwayError
 from ._guard import WATCH, Guard, cannot_arm, packed
 from ._ledger import WATCHED, Watch, write_file
@@ -176,7 +176,7 @@ class _Watcher:
             seen += found
             judged, verdict = judge(self.criteria, State.from_dict(self.memory.judged), found)
             self.memory.judged = judged.to_dict()
-            if verdict.overall != INCONCLUSIVE or not any(item.count for item in _enforced(verdict)):
+            if verdict.overall == ROLLBACK or not any(map(self._breaches, found)):
                 break
             # flows write, so that they are not gone through again
             kinds = [kind for kind in kinds if kind != "flows"]
@@ -185,6 +185,10 @@ class _Watcher:
         self.memory.at.update(dict.fromkeys(["", *seldom], now))
         self._remember()
         return verdict, seen
+
+    def _breaches(self, item: Observation) -> bool:
+        """Whether an observation breaches a criterion that is enforced."""
+        return any(each.mode == "enforce" and each.breached_by(item) for each in self.criteria)
 
     def _probe(self, kinds: Sequence[str]) -> list[Observation]:
         looking = prober(self.site.profile, secrets(self.settings["application"]), restarts=self.memory.restarts)
@@ -227,12 +231,14 @@ class _Watcher:
             return f"{reason}; {version} could not be taken back: {error}"
         standing = ledger.state().current
         self.memory.restarts = {}
-        bad = [f"{item.subject}: {item.detail}" for item in self._probe(EACH_TIME) if item.ok is False]
-        found = f"{standing} runs" + (f", and does not hold either: {'; '.join(bad)}" if bad else " and is well")
-        self._tell("taken back", reason, what_next=found)
+        # what the caches hold was made by the release that is gone
+        found = self._probe(("warm", *EACH_TIME))
+        bad = [f"{item.subject}: {item.detail}" for item in found if item.ok is False]
+        after = f"{standing} runs" + (f", and does not hold either: {'; '.join(bad)}" if bad else " and is well")
+        self._tell("taken back", reason, what_next=after)
         self._deliver()
         self._end("taken back", reason)
-        return f"{reason}; {version} was taken back, {found}"
+        return f"{reason}; {version} was taken back, {after}"
 
     def _close(self) -> tuple[str, int]:
         """The time is over: a release has proven itself where enough was seen and nothing asked to go back."""
@@ -316,10 +322,6 @@ class _Watcher:
             place = Path(self.policy.textfile_directory) / f"slipway_{self.site.profile.name}.prom"
             # another user reads it
             write_file(place, text.encode(), mode=0o644)
-
-
-def _enforced(verdict: Verdict) -> list[Any]:
-    return [item for item in verdict.findings if item.mode == "enforce"]
 
 
 def _remember(directory: Path, memory: Memory) -> None:

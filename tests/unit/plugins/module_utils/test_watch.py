@@ -1,0 +1,269 @@
+"""The host looks after a release: it tells people, and goes back once, where nothing is lost by it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _guard, _watch
+from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release, Run
+from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+from .application import PROFILE
+
+pytestmark = pytest.mark.promise("P1", "P2", "P5", "R6")
+
+CRITERIA = [
+    {"id": "R2", "title": "Broken", "mode": "enforce", "probes": ["service", "page"], "required": ["service", "page"]},
+    {"id": "R3", "title": "Slow", "mode": "enforce", "probes": ["page"], "over": 5, "unit": "s", "looks": 3},
+]
+APPLICATION = {**PROFILE, "watch": {"hours": 1, "every": 60}}
+
+
+def seen(probe: str = "page", subject: str = "/agents", *, ok: bool | None = True, value: float = 0.1) -> Observation:
+    return Observation(probe, subject, "2026-11-24T02:00:00Z", value, "s", ok=ok, detail="as told")
+
+
+WELL = [seen(), seen("service", "web"), seen("service", "worker")]
+
+
+class World:
+    """A site whose probes see what a test says, and whose clock stands still until it is moved."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        profile = replace(Profile.parse(APPLICATION), state_directory=str(root / "state"))
+        self.site = Site(profile, runner=SimpleNamespace(run=self.run, end_sessions=lambda: None))
+        self.now = time.time()
+        self.sees: Callable[[], list[Observation]] = lambda: WELL
+        self.asked: list[tuple[str, ...]] = []
+        self.undone: list[str] = []
+        self.applied: list[str] = []
+        self.fails: SlipwayError | None = None
+        monkeypatch.setattr(_guard, "UNITS", root)
+        monkeypatch.setattr(_guard, "BOOTED", root)
+        monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+        monkeypatch.setattr(_watch, "prober", self.prober)
+        monkeypatch.setattr(_watch, "take_back", self.take_back)
+        monkeypatch.setattr("time.time", lambda: self.now)
+        monkeypatch.setattr("time.sleep", self.pass_by)
+        monkeypatch.setattr(Site, "database", SimpleNamespace(migrations=lambda: self.applied))
+        ledger = self.site.ledger
+        with ledger.locked():
+            for version in ("1.0.0", "1.1.0"):
+                ledger.save_release(Release(version, version[0] * 40, {}, {}, []))
+            ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)), current="1.0.0")
+            ledger.enter("switched")
+            assert _watch.begin(self.site, "1.1.0", APPLICATION, CRITERIA, 60) is None
+            ledger.update(candidate=None, current="1.1.0")
+
+    def run(self, *_: object, **__: object) -> Completed:
+        return Completed(0, "", "")
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+    def prober(self, _profile: object, _hidden: object, *, restarts: dict[str, int]) -> SimpleNamespace:
+        def run(request: Any) -> SimpleNamespace:  # noqa: ANN401 - a Request
+            self.asked.append(request.kinds)
+            return SimpleNamespace(observations=tuple(self.sees()))
+
+        return SimpleNamespace(run=run, restarts=restarts)
+
+    def take_back(self, site: Site, run: Run, _timeout: float) -> None:
+        self.undone.append(run.owner)
+        if self.fails is not None:
+            site.ledger.close_run(run, {}, accept=False)
+            raise self.fails
+        site.ledger.update(current="1.0.0")
+        site.ledger.close_run(run, {}, accept=False)
+        self.sees = lambda: WELL
+
+    def look(self) -> tuple[str, int]:
+        settings = _guard.settings_of(self.site.ledger.root / "agent", "watch")
+        assert settings is not None
+        said = _watch.look(self.site, settings)
+        self.now += 60
+        return said
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        path = self.site.ledger.root / "watch" / "alerts.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def events(self) -> list[str]:
+        return [item["event"] for item in self.alerts]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def broken() -> list[Observation]:
+    return [seen(), seen("service", "worker", ok=False)]
+
+
+def test_a_release_that_is_well_is_looked_at_until_it_is_proven(world: World) -> None:
+    for _ in range(60):
+        assert world.look() == ("hold", 0)
+    assert world.look() == ("1.1.0 is proven", 0)
+    state = world.site.ledger.state()
+    assert (state.watch, state.history[-1]["event"], state.history[-1]["outcome"]) == (None, "watched", "proven")
+    assert world.alerts == []
+    assert not (world.site.ledger.root / "agent").exists()
+    # each look is for the dear kinds only when their time has come
+    assert [kind for kinds in world.asked[:9] for kind in kinds if kind in {"data", "flows", "exposure"}] == []
+    assert sum("data" in kinds for kinds in world.asked) == 5
+    assert sum("flows" in kinds for kinds in world.asked) <= 1
+
+
+def test_a_breach_that_lasts_is_told_and_taken_back_by_the_host(world: World) -> None:
+    world.look()
+    world.sees = broken
+    said, _ = world.look()
+    assert said == "R2 Broken: worker: as told; 1.1.0 was taken back, 1.0.0 runs and is well"
+    assert world.undone == ["the host itself"]
+    assert world.events == ["breach", "taken back"]
+    assert (world.alerts[0]["release"], world.alerts[0]["next"]) == ("1.1.0", "the host goes back by itself")
+    assert world.site.ledger.state().watch is None
+
+
+def test_what_one_look_sees_alone_is_no_breach(world: World) -> None:
+    answers = [broken(), WELL]
+    world.sees = lambda: answers.pop(0) if len(answers) > 1 else answers[0]
+    assert world.look() == ("hold", 0)
+    slow = [[seen(value=8.0), seen("service", "web")], WELL]
+    world.sees = lambda: slow.pop(0) if len(slow) > 1 else slow[0]
+    assert world.look() == ("hold", 0)
+    assert (world.undone, world.alerts) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "certificate, goes_back",
+    [
+        (None, False),
+        ({"old_code_wrong": []}, True),
+        ({"old_code_wrong": ["GET /: 500"]}, True),
+        ({"old_code_wrong": ["GET /: 500"], "drops": {"public.tasks.note": 0}}, False),
+        ({"old_code_wrong": ["GET /: 500"], "down_wrong": ["tasks differ"]}, False),
+        ({"old_code_wrong": [], "destroyed": ["2 of tasks.note"], "down_wrong": ["tasks differ"]}, False),
+        ({"old_code_wrong": [], "migrations": ["1", "2"]}, False),
+    ],
+)
+def test_it_goes_back_only_where_nothing_is_lost(
+    world: World, certificate: dict[str, Any] | None, goes_back: bool
+) -> None:
+    world.applied = ["1"]
+    if certificate is not None:
+        given = {"migrations": ["1"], **certificate}
+        with world.site.ledger.locked():
+            world.site.ledger.save_certificate(Certificate("1.1.0", "1" * 40, "b1", "now", **given))
+    world.sees = broken
+    world.look()
+    assert bool(world.undone) == goes_back
+    assert world.events == (["breach", "taken back"] if goes_back else ["breach"])
+    if not goes_back:
+        assert world.look()[0].endswith("a person decides")
+        assert world.events == ["breach"]
+        watch = world.site.ledger.state().watch
+        assert watch is not None
+        assert watch.breach == "R2 Broken: worker: as told"
+
+
+def test_it_tries_once_a_release(world: World) -> None:
+    world.fails = SlipwayError("no room")
+    world.sees = broken
+    assert world.look()[0].endswith("1.1.0 could not be taken back: no room")
+    assert world.look()[0].endswith("it was tried to go back")
+    assert len(world.undone) == 1
+    assert world.events == ["breach", "not taken back"]
+
+
+def test_one_that_was_accepted_is_not_taken_back(world: World) -> None:
+    with world.site.ledger.locked():
+        world.site.ledger.accept("anna@controller")
+    world.sees = broken
+    assert "there is no way back from 1.1.0: anna@controller accepted it" in world.look()[0]
+    assert world.undone == []
+
+
+def test_evidence_that_stays_away_is_told_and_leaves_the_release_unproven(world: World) -> None:
+    world.sees = lambda: [seen(), seen("service", "services", ok=None)]
+    for _ in range(60):
+        assert world.look() == ("inconclusive", 0)
+    assert world.events == ["blind"]
+    said, code = world.look()
+    assert said == "1.1.0 is unproven: 0 looks saw all that is required, 60 were to be"
+    assert code == 1
+    assert world.site.ledger.state().history[-1]["outcome"] == "unproven"
+    assert world.events == ["blind", "unproven"]
+
+
+def test_a_host_that_slept_has_proven_nothing(world: World) -> None:
+    world.look()
+    world.now += 3600
+    assert world.look()[1] == 1
+
+
+def test_it_looks_away_while_somebody_works_and_ends_when_another_release_stands(world: World) -> None:
+    world.sees = broken
+    other = Ledger(world.site.ledger.root)
+    with other.locked():
+        assert world.look() == ("somebody is at work", 0)
+        run = other.open_run("r2", "deploy", "ben@controller", "1.2.0")
+    assert world.look() == ("somebody is at work", 0)
+    with other.locked():
+        other.close_run(run, {}, accept=False)
+        other.update(current="1.2.0")
+    assert world.look() == ("1.1.0 stands no more", 0)
+    assert world.site.ledger.state().watch is None
+    assert (world.undone, world.alerts) == ([], [])
+
+
+def test_a_watch_that_ends_leaves_an_acceptance_as_it_is(world: World) -> None:
+    ledger = world.site.ledger
+    with ledger.locked():
+        ledger.accept("anna@controller")
+    for _ in range(61):
+        world.look()
+    assert ledger.state().history[-1]["event"] == "watched"
+    accepted = ledger.accepted()
+    assert accepted is not None
+    assert accepted["by"] == "anna@controller"
+
+
+def test_what_it_leaves_is_for_root_alone_and_told_to_the_node_exporter(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = replace(world.site.profile.watch, textfile_directory=str(tmp_path))
+    monkeypatch.setattr(world.site, "profile", replace(world.site.profile, watch=policy))
+    world.look()
+    root = world.site.ledger.root
+    assert all(path.stat().st_mode & 0o077 == 0 for name in ("agent", "watch") for path in (root / name).iterdir())
+    metrics = (tmp_path / "slipway_swarm.prom").read_text()
+    assert 'slipway_watch_breach{application="swarm",release="1.1.0"} 0.000\n' in metrics
+    assert 'slipway_page_load_seconds{application="swarm",release="1.1.0",page="/agents"} 0.100\n' in metrics
+    told = _watch.told(world.site)
+    assert told is not None
+    assert (told["release"], told["looks"], told["breach"]) == ("1.1.0", 1, None)
+
+
+def test_the_log_of_looks_stays_small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watch, "_LONGEST_LOG", 1000)
+    for _ in range(30):
+        world.look()
+    files = sorted((world.site.ledger.root / "watch").glob("looks*"))
+    assert [path.name for path in files] == ["looks.1.jsonl", "looks.jsonl"]
+    assert sum(path.stat().st_size for path in files) < 1500
