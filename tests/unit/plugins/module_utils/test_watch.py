@@ -22,7 +22,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 from .application import PROFILE
 
-pytestmark = pytest.mark.promise("P1", "P2", "P5", "R6")
+pytestmark = pytest.mark.promise("P2", "P5", "R6")
 
 CRITERIA = [
     {"id": "R2", "title": "Broken", "mode": "enforce", "probes": ["service", "page"], "required": ["service", "page"]},
