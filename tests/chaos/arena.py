@@ -154,10 +154,17 @@ class Arena:
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Stop what writes to the volumes, and start it again."""
+        """Stop what writes to the volumes, and start it again with what does not live on without it.
+
+        Action Cable's listener does not come back to a Redis that was away, and the proxy goes by what it read before.
+        """
         self.sh("docker stop --time 30 swarm-postgres-1 swarm-redis-1 >/dev/null")
         yield
-        self.sh("docker start swarm-postgres-1 swarm-redis-1 >/dev/null")
+        self.sh(
+            "docker start swarm-postgres-1 swarm-redis-1 >/dev/null\n"
+            "docker restart $(docker ps --quiet --filter label=com.docker.compose.service=web) >/dev/null\n"
+            "docker restart swarm-proxy-1 >/dev/null"
+        )
 
     def settle(self) -> None:
         """Return when the application answers."""
@@ -175,8 +182,6 @@ class Arena:
         if self.sh(f"RELEASE={release}\n{CLEAR}").split()[-1] == "quick":
             with self.at_rest():
                 self.sh(f"RELEASE={release}\n{PUT_BACK}")
-            # it goes by what it read before
-            self.sh("docker restart swarm-proxy-1 >/dev/null")
         else:
             self.sh(f"RELEASE={release}\n{CLEAN}{PUT_BACK}")
             self.host.sh(f"cd {swarm.DIRECTORY} && docker compose up --detach --wait", user=swarm.OWNER)
