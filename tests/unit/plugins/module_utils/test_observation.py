@@ -24,7 +24,9 @@ GOOD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}, {"of": 40}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}, {"of": 40}]
+)
 def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
     mapping = {**GOOD, **changes}
     assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == mapping
