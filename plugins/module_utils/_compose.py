@@ -189,10 +189,11 @@ class Docker:
         """Remove containers that do not run, and their anonymous volumes."""
         self._runner.run(["docker", "rm", "--volumes", *containers], timeout=60)
 
-    def logs(self, container: str, since: float = 0.0) -> str:
-        """What a container printed since a moment, in seconds since the epoch."""
-        argv = ["docker", "logs", "--timestamps", "--since", f"{since:.3f}", container]
-        done = self._runner.run(argv, check=False)
+    def logs(self, container: str, since: float = 0.0, tail: int | None = None) -> str:
+        """What a container printed since a moment, in seconds since the epoch; the last `tail` lines of it."""
+        argv = ["docker", "logs", "--timestamps", "--since", f"{since:.3f}"]
+        argv += [] if tail is None else ["--tail", str(tail)]
+        done = self._runner.run([*argv, container], check=False)
         return done.stdout + done.stderr
 
     def containers(self, project: str) -> list[Container]:

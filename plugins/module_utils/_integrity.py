@@ -18,6 +18,7 @@ from ._trace import since, writes
 
 if TYPE_CHECKING:
     from ._certificate import Certificate
+    from ._postgres import Database
     from ._profile import Invariant
     from ._site import Site
 
@@ -46,10 +47,25 @@ def baseline(site: Site) -> dict[str, Any]:
     }
 
 
-def _broken(site: Site, sql: str) -> int:
-    """How many rows break an invariant; its statement can only read, and is ended after a while."""
+def ask(database: Database, sql: str) -> list[list[str]]:
+    """What a statement of the profile's gives; it can only read, and is ended after a while."""
     settings = "SET default_transaction_read_only = on; SET statement_timeout = '60s';"
-    return int(site.database.query(f"{settings} SELECT count(*) FROM ({sql.rstrip().rstrip(';')}) AS broken")[0][0])  # noqa: S608 - the statement is the profile's own
+    return database.query(f"{settings} {sql}")
+
+
+def inner(sql: str) -> str:
+    """A SELECT of the profile's as it stands inside another."""
+    return f"({sql.rstrip().rstrip(';')})"
+
+
+def why_not(error: CommandError) -> str:
+    """What the database says against a statement, in one line."""
+    return next((line for line in error.output.splitlines() if "ERROR" in line), str(error))
+
+
+def _broken(site: Site, sql: str) -> int:
+    """How many rows break an invariant."""
+    return int(ask(site.database, f"SELECT count(*) FROM {inner(sql)} AS broken")[0][0])  # noqa: S608 - the statement is the profile's own
 
 
 def _known(site: Site, item: Invariant) -> int:
@@ -57,9 +73,8 @@ def _known(site: Site, item: Invariant) -> int:
     try:
         return _broken(site, item.sql)
     except CommandError as error:
-        reason = next((line for line in error.output.splitlines() if "ERROR" in line), str(error))
         raise SlipwayError(
-            f"invariant '{item.name}' cannot be asked ({reason}): mend application.invariants"
+            f"invariant '{item.name}' cannot be asked ({why_not(error)}): mend application.invariants"
         ) from error
 
 

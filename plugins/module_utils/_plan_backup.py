@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from . import _fingerprint as fingerprint
 from . import _integrity as integrity
 from . import _probe_exposure as exposure
+from . import _probe_figures as figures
+from . import _probe_jobs as jobs
+from . import _probe_queries as queries
 from ._backup_files import save_configuration, save_directories, save_redis
 from ._database_facts import DatabaseFacts
 from ._engine import Plan, Step
@@ -157,6 +160,7 @@ def _dump_before(site: Site, identity: str, version: str) -> dict[str, Any]:
     # before the dump: what comes in from now on is counted as unknown to the rehearsal
     with site.at_rest():
         known = {**integrity.baseline(site), "exposure": exposure.baseline(site)}
+        known.update(jobs.baseline(site), figures=figures.baseline(site), queries=queries.baseline(site))
     site.ledger.save_baseline(version, known)
     if site.database.tables() == 0:
         return {"backup": None}

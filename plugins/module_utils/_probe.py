@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Callable
+from threading import RLock
+from typing import Any, Callable
 
 from . import _integrity as integrity
 from ._clock import Clock
@@ -16,13 +17,17 @@ from ._containers import Containers
 from ._errors import SlipwayError
 from ._http import Client
 from ._observation import NEW, Observation
+from ._postgres import Database
 from ._probe_caches import probe_caches
 from ._probe_compose import probe_services, unseen
 from ._probe_exposure import probe_exposure
+from ._probe_figures import probe_figures
 from ._probe_flows import probe_flow
 from ._probe_health import probe_health
+from ._probe_jobs import counted, probe_jobs
 from ._probe_pages import probe_page
-from ._probe_redis import RedisServer, probe_workers
+from ._probe_queries import Seen, probe_queries, read, texts_of
+from ._probe_redis import Jobs, RedisError, RedisServer, SidekiqProcess, probe_workers
 from ._probe_vulnerabilities import probe_vulnerabilities
 from ._process import HostRunner, Runner
 from ._profile import Profile
@@ -31,7 +36,21 @@ from ._session import Session
 from ._site import Site
 from ._vulnerabilities import Evidence
 
-KINDS = ("pages", "health", "flows", "services", "workers", "data", "caches", "warm", "exposure", "vulnerabilities")
+KINDS = (
+    "pages",
+    "health",
+    "flows",
+    "services",
+    "workers",
+    "data",
+    "caches",
+    "warm",
+    "exposure",
+    "vulnerabilities",
+    "jobs",
+    "queries",
+    "figures",
+)
 _PROBES = {
     "pages": "page",
     "health": "health",
@@ -43,6 +62,9 @@ _PROBES = {
     "warm": "cache",
     "exposure": "exposure",
     "vulnerabilities": "vulnerability",
+    "jobs": "job",
+    "queries": "query",
+    "figures": "figure",
 }
 # These may write, or a scanner takes long, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm", "vulnerabilities"})
@@ -92,6 +114,7 @@ class Prober:
     :param secrets: texts that appear in no observation.
     :param alive: called before each look, so that a long watch is no silence.
     :param restarts: how often each container had restarted, by its id; more is a failure. Those of the last look then.
+    :param counted: what the last look counted, by kind, ready for JSON: the next tells what came since.
     """
 
     profile: Profile
@@ -101,8 +124,11 @@ class Prober:
     secrets: frozenset[str] = frozenset()
     alive: Callable[[], object] = _nothing
     restarts: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._known: dict[str, Any] = {}
+        self._asking = RLock()
         self._session = Session(self.client, self.profile)
         self._expected: dict[str, int] | None = None
         self._restarts = dict(self.restarts)
@@ -134,6 +160,7 @@ class Prober:
         # Renewed caches are what the other probes are to see.
         first = [kind for kind in kinds if kind == "warm"]
         rest = [kind for kind in kinds if kind != "warm" and not (kind == "caches" and first)]
+        self._known = {}
         with ThreadPoolExecutor(len(KINDS)) as pool:
             found = [self._guarded(kind, request) for kind in first]
             found += pool.map(lambda kind: self._guarded(kind, request), rest)
@@ -155,6 +182,9 @@ class Prober:
             "warm": lambda asked: self._caches(asked, refresh=not asked.check_mode),
             "exposure": self._exposure,
             "vulnerabilities": self._vulnerabilities,
+            "jobs": self._jobs,
+            "queries": self._queries,
+            "figures": self._figures,
         }
         try:
             return probes[kind](request)
@@ -209,23 +239,98 @@ class Prober:
         own = made or {item.id for item in code if item.image == release.images.get(item.service)}
         return {item.id for item in code if item.id not in own}
 
+    def _once(self, what: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what `ask` returns
+        """What several probes of a look ask for: a command in a container costs more than all that it answers."""
+        with self._asking:
+            if what not in self._known:
+                try:
+                    self._known[what] = ask()
+                except SlipwayError as error:
+                    # a command that hangs is not waited for by each of them in turn
+                    self._known[what] = error
+            found = self._known[what]
+        if isinstance(found, SlipwayError):
+            raise found
+        return found
+
     def _containers(self) -> list[Container]:
-        found = Docker(self.runner).containers(self.profile.name)
+        found: list[Container] = self._once("containers", lambda: Docker(self.runner).containers(self.profile.name))
         return [item for item in found if not item.oneoff]
 
-    def _workers(self, _request: Request) -> Findings:
-        worker, cache = self.profile.services.worker, self.profile.services.cache
+    def _sidekiq(self, request: Request) -> tuple[list[SidekiqProcess], Jobs | None]:
+        """Sidekiq's processes, and its jobs where they are looked at."""
+
+        def ask() -> tuple[list[SidekiqProcess], Jobs | None]:
+            cache = self.profile.services.cache
+            if cache is None:
+                raise SlipwayError("the profile names no cache service, which holds Sidekiq's records")
+            redis = RedisServer.find(self.runner, self._containers(), cache, self.profile.redis.worker_database)
+            if "jobs" not in request.kinds:
+                return redis.processes(), None
+            return redis.processes_and_jobs(float(self._before().get("at", 0.0)))
+
+        found: tuple[list[SidekiqProcess], Jobs | None] = self._once("sidekiq", ask)
+        return found
+
+    def _workers(self, request: Request) -> Findings:
+        worker = self.profile.services.worker
         if worker is None:
             return _only([])
-        if cache is None:
-            reason = SlipwayError("the profile names no cache service, which holds Sidekiq's records")
-            return _only([unseen("worker", worker, reason, self.clock)])
         try:
+            processes, _ = self._sidekiq(request)
             states = self._containers()
-            processes = RedisServer.find(self.runner, states, cache, self.profile.redis.worker_database).processes()
         except SlipwayError as error:
             return _only([unseen("worker", worker, error, self.clock)])
         return _only([probe_workers(worker, processes, states, self.clock)])
+
+    def _jobs(self, request: Request) -> Findings:
+        if self.profile.services.worker is None:
+            return _only([])
+        _, jobs = self._sidekiq(request)
+        if jobs is None:
+            raise RedisError("redis-cli: the jobs cannot be read")
+        last, longest_wait = self.counted.get("jobs"), self.profile.jobs.longest_wait
+        self.counted["jobs"] = counted(jobs)
+        return _only(probe_jobs(jobs, last, longest_wait, self.clock, released="at" in self._before()))
+
+    def _queries(self, _request: Request) -> Findings:
+        before, database, container = self._before(), self._database(), self._database_container()
+        last = Seen.from_dict(self.counted.get("queries") or {})
+        since = last.at if last is not None else float(before.get("at", 0.0))
+        now = read(database, Docker(self.runner), container, since)
+        self.counted["queries"] = now.noted()
+        known = Seen.from_dict(before.get("queries") or {})
+        return _only(probe_queries(now, last, known, lambda names: texts_of(database, names), self.clock))
+
+    def _figures(self, _request: Request) -> Findings:
+        if not self.profile.figures:
+            return _only([])
+        return _only(
+            probe_figures(self._database(), self.profile.figures, self._before().get("figures", {}), self.clock)
+        )
+
+    def _database_container(self) -> str:
+        service = self.profile.services.database
+        running = [item for item in self._containers() if item.running and item.service == service]
+        if not running:
+            raise SlipwayError(f"no container of {service} is running")
+        return running[0].id
+
+    def _database(self) -> Database:
+        return Database(self.runner, self.profile, self._database_container())
+
+    def _before(self) -> Mapping[str, Any]:
+        """What was noted before the release that is looked at came in; empty where nobody did."""
+        found: Mapping[str, Any] = self._once("before", self._noted)
+        return found
+
+    def _noted(self) -> Mapping[str, Any]:
+        ledger = Site(self.profile, runner=self.runner).ledger
+        state = ledger.state()
+        # what was before a release also tells how it was with the one that comes back
+        about = state.run.release if state.run is not None and state.run.verb in {"deploy", "rollback"} else None
+        version = about or (state.candidate.version if state.candidate else state.current)
+        return ledger.baseline(version) if version else {}
 
     def _data(self, _request: Request) -> Findings:
         site = Site(self.profile, runner=self.runner)
@@ -237,12 +342,7 @@ class Prober:
 
     def _exposure(self, _request: Request) -> Findings:
         site = Site(self.profile, runner=self.runner)
-        state = site.ledger.state()
-        # the look before a release also tells how it was with the one that comes back
-        about = state.run.release if state.run is not None and state.run.verb in {"deploy", "rollback"} else None
-        version = about or (state.candidate.version if state.candidate else state.current)
-        before = site.ledger.baseline(version).get("exposure", {}) if version else {}
-        return _only(probe_exposure(site, before, self.clock))
+        return _only(probe_exposure(site, self._before().get("exposure", {}), self.clock))
 
     def _vulnerabilities(self, request: Request) -> Findings:
         if request.security is None:
@@ -274,10 +374,11 @@ def _only(observations: Iterable[Observation]) -> Findings:
 def prober(
     profile: Profile,
     secrets: frozenset[str],
-    runner: Runner | None = None,
     alive: Callable[[], object] = _nothing,
     restarts: dict[str, int] | None = None,
+    counted: dict[str, Any] | None = None,
 ) -> Prober:
     """Build a prober for the application on this host."""
     client = Client(profile.base_url, profile.host_header, verify_tls=profile.verify_tls, ca_file=profile.ca_file)
-    return Prober(profile, client, runner or HostRunner(), secrets=secrets, alive=alive, restarts=restarts or {})
+    known = restarts or {}, counted or {}
+    return Prober(profile, client, HostRunner(), Clock(), secrets, alive, *known)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys and Sidekiq processes in Redis, seen through the redis-cli of its own container.
+"""Keys, Sidekiq's processes and its jobs in Redis, seen through the redis-cli of its own container.
 
 One `docker exec` a look; commands and password go in on its input, so that no process list shows them.
 """
@@ -7,7 +7,7 @@ One `docker exec` a look; commands and password go in on its input, so that no p
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,52 @@ _AT_WORK = (
     "local w=redis.call('HVALS',m..':work') if #w==0 then w=redis.call('HVALS',m..':workers') end "
     "for _,j in ipairs(w) do o[#o+1]={m,j} end end return cjson.encode({jobs=o})"
 )
+# Sidekiq's counters, its queues, and the classes of what failed since KEYS[1] for the first time. Arguments of jobs,
+# which may be secret, stay in Redis. What failed a moment ago is tried again soonest, and so among the first retries.
+# Times are seconds, and milliseconds from Sidekiq 8 on.
+_JOBS = """
+local since = tonumber(KEYS[1])
+local function seconds(time)
+  time = tonumber(time) or 0
+  if time > 100000000000 then time = time / 1000 end
+  return time
+end
+local function read(job)
+  if not job or #job > 65536 then return {} end
+  local ok, data = pcall(cjson.decode, job)
+  if ok and type(data) == 'table' then return data end
+  return {}
+end
+local function failed(jobs)
+  local classes = {}
+  for _, job in ipairs(jobs) do
+    local data = read(job)
+    if seconds(data['failed_at']) >= since and data['failed_at'] then
+      local name = tostring(data['wrapped'] or data['class'])
+      classes[name] = (classes[name] or 0) + 1
+    end
+  end
+  return classes
+end
+local queues = {}
+for number, name in ipairs(redis.call('SMEMBERS', 'queues')) do
+  if number > 100 then break end
+  local waits = seconds(read(redis.call('LINDEX', 'queue:' .. name, -1))['enqueued_at'])
+  queues[number] = {name, redis.call('LLEN', 'queue:' .. name), waits}
+end
+return cjson.encode({
+  now=redis.call('TIME')[1], queues=queues,
+  processed=redis.call('GET', 'stat:processed') or '0', failed=redis.call('GET', 'stat:failed') or '0',
+  retries=redis.call('ZCARD', 'retry'), retried=failed(redis.call('ZRANGE', 'retry', 0, 499)),
+  dead=redis.call('ZCARD', 'dead'), died=failed(redis.call('ZREVRANGEBYSCORE', 'dead', '+inf', since, 'LIMIT', 0, 500))
+})
+"""
+# Sidekiq counts each day for itself, too; KEYS are days.
+_DAYS = (
+    "local o={} for i,d in ipairs(KEYS) do "
+    "o[i]={redis.call('GET','stat:failed:'..d) or '0',redis.call('GET','stat:processed:'..d) or '0'} end "
+    "return cjson.encode({days=o})"
+)
 _DELETE = "return cjson.encode({deleted=redis.call('DEL',unpack(KEYS))})"
 
 
@@ -62,6 +108,37 @@ class SidekiqProcess:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """A queue of Sidekiq's.
+
+    :param waits: seconds that its oldest job has waited.
+    """
+
+    name: str
+    size: int
+    waits: float
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What Redis holds of Sidekiq's jobs.
+
+    :param processed: how many were ever worked on; `failed` of them failed.
+    :param retries: how many wait to be tried again, and `dead` how many are not tried again.
+    :param retried: those of `retries` that failed since a moment for the first time, by class.
+    :param died: the same of `dead`.
+    """
+
+    processed: int
+    failed: int
+    retries: int
+    dead: int
+    retried: Mapping[str, int]
+    died: Mapping[str, int]
+    queues: tuple[Queue, ...]
+
+
+@dataclass(frozen=True)
 class RedisServer:
     """One database of a Redis server in a container."""
 
@@ -84,7 +161,7 @@ class RedisServer:
             return []
         found = self._ask(_TTLS, keys).get("ttls")
         if not isinstance(found, list) or len(found) != len(keys) or not all(isinstance(item, int) for item in found):
-            raise RedisError("redis-cli: an answer that cannot be read")
+            raise _unreadable()
         return [None if item == -2 else float("inf") if item < 0 else item / 1000 for item in found]  # noqa: PLR2004 PTTL
 
     def delete(self, keys: Sequence[str]) -> int:
@@ -93,17 +170,32 @@ class RedisServer:
 
     def count(self, script: str, keys: Sequence[str]) -> int:
         """Run a Lua script that works on Sidekiq's jobs; returns the number of them that it reports."""
-        return int(self._ask(" ".join(script.split()), keys)["jobs"])
+        return int(self._ask(script, keys)["jobs"])
 
     def processes(self) -> list[SidekiqProcess]:
         """Return what Sidekiq's processes say of themselves; ages are by the clock of Redis."""
-        answer = self._ask(_PROCESSES, ())
+        return _processes(self._ask(_PROCESSES, ()))
+
+    def processes_and_jobs(self, since: float) -> tuple[list[SidekiqProcess], Jobs | None]:
+        """Return what `processes` does, and the jobs, of which some failed since a moment (seconds since the epoch).
+
+        None stands for jobs that cannot be read.
+        """
+        processes, jobs = self._ask_all((_PROCESSES, ()), (_JOBS, (f"{since:.3f}",)))
+        seen = _processes(processes or {})
         try:
-            now = float(answer["now"])
-            # Lua's empty list is JSON's empty object.
-            return [_process(now, *map(str, item)) for item in answer["processes"] or ()]
+            return seen, _jobs(jobs or {})
+        except RedisError:
+            # no reason not to see the processes
+            return seen, None
+
+    def failed_of_days(self, days: Sequence[str]) -> list[tuple[int, int]]:
+        """Return how many jobs failed, and how many were worked on, on each day (YYYY-MM-DD, UTC)."""
+        answer = self._ask(_DAYS, days)
+        try:
+            return [(int(failed), int(processed)) for failed, processed in answer["days"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise RedisError("redis-cli: an answer that cannot be read") from error
+            raise _unreadable() from error
 
     def jobs_at_work(self) -> list[tuple[str, str]]:
         """What Sidekiq's processes work on: the host of each, and the job's class and id."""
@@ -111,21 +203,32 @@ class RedisServer:
         try:
             return [(identity.rsplit(":", 2)[0], _job(work)) for identity, work in answer["jobs"] or ()]
         except (KeyError, TypeError, ValueError) as error:
-            raise RedisError("redis-cli: an answer that cannot be read") from error
+            raise _unreadable() from error
 
     def _ask(self, script: str, keys: Sequence[str]) -> dict[str, Any]:
+        return self._ask_all((script, keys))[0] or {}
+
+    def _ask_all(self, *questions: tuple[str, Sequence[str]]) -> list[dict[str, Any] | None]:
+        """Run scripts, each with its keys; RedisError when the first has no answer, None for another that has none."""
         commands = [["AUTH", *self.credentials]] if self.credentials else []
-        commands += [["SELECT", str(self.database)], ["EVAL", script, str(len(keys)), *keys]]
+        commands += [["SELECT", str(self.database)]]
+        commands += [["EVAL", " ".join(script.split()), str(len(keys)), *keys] for script, keys in questions]
         text = "".join(" ".join(map(_quoted, command)) + "\n" for command in commands)
         argv = ["docker", "exec", "--interactive", self.container, "redis-cli"]
         done = self.runner.run(argv, text=text, check=False, timeout=TIMEOUT)
         lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-        # Without its OK the database was not selected, and the answer is about another one.
-        answers = [line for before, line in zip(lines, lines[1:]) if before == "OK" and line.startswith("{")]
-        with suppress(ValueError):
-            for answer in map(json.loads, answers):
-                return dict(answer)
-        raise RedisError(f"redis-cli: {_reason(lines)}")
+        # Without its OK the database was not selected, and the answers are about another one.
+        begin = len(lines) - lines[::-1].index("OK") if "OK" in lines else len(lines)
+        answers = [_answer(line) for line in lines[begin : begin + len(questions)]]
+        if not answers or answers[0] is None:
+            raise RedisError(f"redis-cli: {_reason(lines)}")
+        return [*answers, *[None] * (len(questions) - len(answers))]
+
+
+def _answer(line: str) -> dict[str, Any] | None:
+    with suppress(ValueError):
+        return dict(json.loads(line)) if line.startswith("{") else None
+    return None
 
 
 def _reason(lines: list[str]) -> str:
@@ -137,9 +240,41 @@ def _reason(lines: list[str]) -> str:
     return refused[0][:200] if refused else "no answer"
 
 
+def _unreadable() -> RedisError:
+    return RedisError("redis-cli: an answer that cannot be read")
+
+
+def _processes(answer: Mapping[str, Any]) -> list[SidekiqProcess]:
+    try:
+        now = float(answer["now"])
+        # Lua's empty list is JSON's empty object.
+        return [_process(now, *map(str, item)) for item in answer["processes"] or ()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable() from error
+
+
 def _process(now: float, identity: str, beat: str, quiet: str) -> SidekiqProcess:
     hostname = identity.rsplit(":", 2)[0]
     return SidekiqProcess(hostname, max(0.0, now - float(beat)) if beat else None, quiet == "true")
+
+
+def _jobs(answer: Mapping[str, Any]) -> Jobs:
+    try:
+        now = float(answer["now"])
+        return Jobs(
+            processed=int(answer["processed"]),
+            failed=int(answer["failed"]),
+            retries=int(answer["retries"]),
+            dead=int(answer["dead"]),
+            retried={str(name): int(count) for name, count in answer["retried"].items()},
+            died={str(name): int(count) for name, count in answer["died"].items()},
+            queues=tuple(
+                Queue(str(name), int(size), max(0.0, now - float(since)) if since else 0.0)
+                for name, size, since in answer["queues"] or ()
+            ),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _unreadable() from error
 
 
 def _job(work: str) -> str:

@@ -264,6 +264,28 @@ class Invariant:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A number that a release must not bring down: a SELECT that gives it.
+
+    :param at_least: the share of what it was before the release that must be left.
+    """
+
+    name: str
+    sql: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class JobPolicy:
+    """What may become of Sidekiq's jobs.
+
+    :param longest_wait: seconds that a job may wait in its queue; as long as it likes when None.
+    """
+
+    longest_wait: float | None = None
+
+
+@dataclass(frozen=True)
 class Exposure:
     """What nobody may see who has not logged in."""
 
@@ -358,6 +380,8 @@ class Profile:
     health: Health | None = None
     flows: tuple[Flow, ...] = ()
     invariants: tuple[Invariant, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    jobs: JobPolicy = JobPolicy()
     exposure: Exposure = Exposure()
     watch: Watch = Watch()
     critical_timeout: float = 15
@@ -512,6 +536,8 @@ def _profile(reader: Reader) -> Profile | None:
         "health": reader.inside("health", _health),
         "flows": reader.items("flows", _flow),
         "invariants": reader.items("invariants", _invariant),
+        "figures": reader.items("figures", _figure),
+        "jobs": reader.inside("jobs", _jobs) or JobPolicy(),
         "exposure": reader.inside("exposure", _exposure) or Exposure(),
         "watch": reader.inside("watch", _watch) or Watch(),
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
@@ -529,9 +555,10 @@ def _profile(reader: Reader) -> Profile | None:
         reader.problem(
             "services.proxy", "is required, since application.proxy says how it learns where to send requests"
         )
-    names = [flow.name for flow in optional["flows"]]
-    for repeated in sorted({item for item in names if names.count(item) > 1}):
-        reader.problem("flows", f"names {repeated!r} twice")
+    for key in ("flows", "figures"):
+        names = [item.name for item in optional[key]]
+        for repeated in sorted({item for item in names if names.count(item) > 1}):
+            reader.problem(key, f"names {repeated!r} twice")
     if None in (services, name, directory, version_variable, repository, database, base_url):
         return None
     return Profile(
@@ -630,6 +657,18 @@ def _invariant(reader: Reader) -> Invariant | None:
     return None if name is None or sql is None else Invariant(name, sql)
 
 
+def _figure(reader: Reader) -> Figure | None:
+    name = reader.text("name", required=True)
+    sql = reader.text("sql", _one_number, required=True)
+    at_least = reader.number("at_least", None, least=0, most=1)
+    return None if name is None or sql is None or at_least is None else Figure(name, sql, at_least)
+
+
+def _jobs(reader: Reader) -> JobPolicy:
+    given = reader.has("longest_wait")
+    return JobPolicy(reader.number("longest_wait", None, least=1) if given else None)
+
+
 def _exposure(reader: Reader) -> Exposure:
     return Exposure(reader.texts("private_paths", _path, PRIVATE_PATHS))
 
@@ -678,8 +717,16 @@ def _mail(reader: Reader) -> Mail | None:
 
 
 def _select(value: str) -> str | None:
+    return _statement(value, "the rows which break the invariant")
+
+
+def _one_number(value: str) -> str | None:
+    return _statement(value, "one number")
+
+
+def _statement(value: str, gives: str) -> str | None:
     if not re.match(r"\s*(select|with)\b", value, re.IGNORECASE):
-        return "must be a SELECT that gives the rows which break the invariant"
+        return f"must be a SELECT that gives {gives}"
     return None if ";" not in value.rstrip().rstrip(";") else "must be one statement"
 
 

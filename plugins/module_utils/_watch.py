@@ -23,7 +23,7 @@ from ._criteria import ROLLBACK, State, Verdict, judge, parse
 from ._errors import LockedError, SlipwayError
 from ._guard import WATCH, Guard, cannot_arm, packed
 from ._ledger import WATCHED, Watch, write_file
-from ._metrics import render
+from ._metrics import ended, render
 from ._plan_rollback import migrations_to_undo, way_back
 from ._probe import Request, prober
 from ._profile import secrets
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 # A breach counts when so many looks in a row saw it; the later ones follow after so many seconds.
 LOOKS, AGAIN = 3, 30.0
 # What is looked at each time, and what after so many seconds.
-EACH_TIME = ("services", "workers", "health", "pages")
-SELDOM = {"data": 600.0, "exposure": 3600.0}
+EACH_TIME = ("services", "workers", "health", "pages", "jobs", "figures")
+SELDOM = {"data": 600.0, "exposure": 3600.0, "queries": 600.0}
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
 BLIND, SHARE = 5, 0.9
 PROVEN, UNPROVEN = "proven", "unproven"
@@ -50,6 +50,7 @@ class Memory:
 
     :param judged: the judge's state.
     :param restarts: how often each container had restarted.
+    :param counted: what the probes counted.
     :param looks: how many there were; `whole` of them had all the evidence that is required.
     :param at: when each kind was last looked at, in seconds since the epoch; "" stands for any.
     :param blind: looks in a row without a required kind.
@@ -60,6 +61,7 @@ class Memory:
     release: str
     judged: dict[str, Any] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, Any] = field(default_factory=dict)
     looks: int = 0
     whole: int = 0
     at: dict[str, float] = field(default_factory=dict)
@@ -191,9 +193,10 @@ class _Watcher:
         return any(each.mode == "enforce" and each.breached_by(item) for each in self.criteria)
 
     def _probe(self, kinds: Sequence[str]) -> list[Observation]:
-        looking = prober(self.site.profile, secrets(self.settings["application"]), restarts=self.memory.restarts)
+        hidden = secrets(self.settings["application"])
+        looking = prober(self.site.profile, hidden, restarts=self.memory.restarts, counted=self.memory.counted)
         found = looking.run(Request(tuple(kinds)))
-        self.memory.restarts = looking.restarts
+        self.memory.restarts, self.memory.counted = looking.restarts, looking.counted
         return list(found.observations)
 
     def _act(self, verdict: Verdict) -> str:
@@ -233,7 +236,8 @@ class _Watcher:
         self.memory.restarts = {}
         # what the caches hold was made by the release that is gone
         found = self._probe(("warm", *EACH_TIME))
-        bad = [f"{item.subject}: {item.detail}" for item in found if item.ok is False]
+        # what counts since its own release, such as dead jobs, says nothing about now
+        bad = [f"{item.subject}: {item.detail}" for item in found if self._breaches(item)]
         after = f"{standing} runs" + (f", and does not hold either: {'; '.join(bad)}" if bad else " and is well")
         self._tell("taken back", reason, what_next=after)
         self._deliver()
@@ -261,6 +265,7 @@ class _Watcher:
             ledger.update(watch=None, history=history)
             Guard(self.site).end(WATCH)
 
+        self._expose(ended(self._labels, outcome, time.time()))
         if ledger.held:
             forget()
             return
@@ -316,9 +321,15 @@ class _Watcher:
         with path.open("a", encoding="utf-8") as stream:
             path.chmod(0o600)
             stream.write(json.dumps(line) + "\n")
+        self._expose(render(self._labels, (now, self.watch.until), verdict, observations))
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {"application": self.site.profile.name, "release": self.watch.release}
+
+    def _expose(self, text: str) -> None:
+        """Let the node exporter read what Prometheus is to know."""
         if self.policy.textfile_directory is not None:
-            labels = {"application": self.site.profile.name, "release": self.watch.release}
-            text = render(labels, (now, self.watch.until), verdict, observations)
             place = Path(self.policy.textfile_directory) / f"slipway_{self.site.profile.name}.prom"
             # another user reads it
             write_file(place, text.encode(), mode=0o644)

@@ -37,6 +37,8 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "health": {"type": "dict"},
             "flows": {"type": "list", "elements": "dict"},
             "invariants": {"type": "list", "elements": "dict"},
+            "figures": {"type": "list", "elements": "dict"},
+            "jobs": {"type": "dict"},
             "exposure": {"type": "dict"},
             "watch": {
                 "type": "dict",

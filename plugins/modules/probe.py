@@ -24,13 +24,31 @@ description:
     it has deleted the keys marked C(refresh), each by its name.
   - V(exposure) looks at what stands open to somebody who has not logged in, against what did before the release.
   - V(vulnerabilities) compares what scanners know of what runs with what they know of the release before.
+  - V(jobs) reads Sidekiq's counters, retries, dead jobs and queues in Redis. How many jobs failed is told from the
+    second look on.
+  - V(queries) compares what statements take with what they took before the release, by pg_stat_statements or by
+    PostgreSQL's log.
+  - V(figures) asks for the profile's figures, against what they were before the release.
 author: Slipway contributors (@slipway)
 options:
   probes:
     description: The kinds of probes to run. V(warm) comes before all others and stands for V(caches), too.
     type: list
     elements: str
-    choices: [pages, health, flows, services, workers, data, caches, warm, exposure, vulnerabilities]
+    choices:
+      - pages
+      - health
+      - flows
+      - services
+      - workers
+      - data
+      - caches
+      - warm
+      - exposure
+      - vulnerabilities
+      - jobs
+      - queries
+      - figures
     required: true
   since:
     description:
@@ -96,7 +114,9 @@ observations:
   elements: dict
   contains:
     probe:
-      description: The kind, one of page, health, flow, service, worker, cache, data, exposure and vulnerability.
+      description:
+        - The kind, one of page, health, flow, service, worker, cache, data, exposure, vulnerability, job, query and
+          figure.
       type: str
       sample: page
     subject:
@@ -112,7 +132,9 @@ observations:
       type: float
       sample: 0.123
     unit:
-      description: The unit of C(value), one of s, containers, processes, records, or a name in the health document.
+      description:
+        - The unit of C(value), one of s, containers, processes, records, jobs, statements, or a name in the health
+          document.
       type: str
       sample: s
     ok:
@@ -123,6 +145,10 @@ observations:
       description: One line for people.
       type: str
       sample: 200, 3 assets, 45 kB
+    of:
+      description: Of how many trials C(value) counts the events, or null.
+      type: float
+      sample: 1200
 changed:
   description: Whether a cache key was deleted, or something that a flow made is still there.
   returned: always
@@ -136,7 +162,21 @@ skipped_flows:
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import SITE_ARGUMENTS
 
-KINDS = ["pages", "health", "flows", "services", "workers", "data", "caches", "warm", "exposure", "vulnerabilities"]
+KINDS = [
+    "pages",
+    "health",
+    "flows",
+    "services",
+    "workers",
+    "data",
+    "caches",
+    "warm",
+    "exposure",
+    "vulnerabilities",
+    "jobs",
+    "queries",
+    "figures",
+]
 ARGUMENTS = {
     **SITE_ARGUMENTS,
     "probes": {"type": "list", "elements": "str", "choices": KINDS, "required": True},

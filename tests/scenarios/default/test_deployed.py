@@ -108,6 +108,24 @@ def test_open_pages_hear_of_a_new_campaign_or_the_smoke_test_fails(play: Play, s
     assert "create a test campaign: POST /campaigns: " in found["reason"]
 
 
+@pytest.mark.promise("P2", "P4", "R2")
+def test_jobs_statements_and_figures_are_compared_with_before_the_release(play: Play, query: Sh) -> None:
+    well = play("playbooks/monitor.yml", "-e", "monitor_looks=2", "-e", "monitor_interval=5")
+    assert well.returncode == 0, well.output
+    kinds = ("job", "query", "figure")
+    seen = {item["subject"]: item for item in well.record["hosts"][SITE]["observations"] if item["probe"] in kinds}
+    assert {"failed", "dead", "retries", "slower", "new", "agents online"} <= set(seen)
+    assert [item for item in seen.values() if item["ok"] is not True] == []
+    assert seen["agents online"]["detail"] == "450, 450 before the release"
+    query("UPDATE agents SET status = 'offline'")
+    try:
+        bad = play("playbooks/monitor.yml", "-e", "monitor_looks=1")
+    finally:
+        query("UPDATE agents SET status = 'online' WHERE name !~ '0$'")
+    assert bad.returncode != 0
+    assert "agents online: 0, 450 before the release: less than 50% of it are left" in bad.output
+
+
 def test_no_secret_is_in_logs_or_world_readable_files(sh: Sh) -> None:
     for name in ("POSTGRES_PASSWORD", "SECRET_KEY_BASE", "OPERATOR_PASSWORD"):
         secret = f"$(sed -n 's/^{name}=//p' /opt/swarm/.env)"

@@ -15,6 +15,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         --auth-local=trust --encoding=UTF8 --locale=C.UTF-8 >/dev/null
     echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
+    # Slipway reads slow statements in the log
+    echo "log_min_duration_statement = 250ms" >>"$PGDATA/postgresql.conf"
     pg_ctl --pgdata="$PGDATA" --wait --options="-c listen_addresses=''" start >/dev/null
     [ "$database" = postgres ] || createdb --username="$user" "$database"
     pg_ctl --pgdata="$PGDATA" --wait stop >/dev/null

@@ -20,10 +20,13 @@ GOOD: dict[str, Any] = {
     "unit": "s",
     "ok": True,
     "detail": "200, 3 assets, 45 kB",
+    "of": None,
 }
 
 
-@pytest.mark.parametrize("changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}, {"of": 40}]
+)
 def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
     mapping = {**GOOD, **changes}
     assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == mapping
@@ -40,6 +43,7 @@ def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
         ({"value": True}, "value must be a finite number or null"),
         ({"value": float("nan")}, "value must be a finite number or null"),
         ({"value": "3"}, "value must be a finite number or null"),
+        ({"of": "40"}, "of must be a finite number or null"),
         ({"unit": 1}, "unit must be text or null"),
         ({"ok": 1}, "ok must be true, false or null"),
         ({"ok": "true"}, "ok must be true, false or null"),
@@ -56,6 +60,11 @@ def test_what_is_no_observation_is_refused_in_one_line(changes: dict[str, Any], 
 def test_missing_and_unknown_keys_are_named() -> None:
     with pytest.raises(ObservationError, match=r"^observation: lacks at, unit; has unknown colour$"):
         Observation.from_dict({**{key: GOOD[key] for key in GOOD if key not in {"at", "unit"}}, "colour": "red"})
+
+
+def test_one_that_counts_no_trials_needs_not_say_so() -> None:
+    item = Observation.from_dict({key: GOOD[key] for key in GOOD if key != "of"})
+    assert (item.of, item.to_dict()) == (None, GOOD)
 
 
 def test_something_else_is_refused() -> None:

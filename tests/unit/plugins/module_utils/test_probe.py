@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _probe
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS, Prober, Request
 
 from tests.unit.plugins.module_utils.application import Answer, Application
+from tests.unit.plugins.module_utils.host import Host
 
 Build = Callable[..., Prober]
 
@@ -30,13 +32,21 @@ class Watch:
         return Clock(lambda: datetime(2026, 11, 23, 8, tzinfo=UTC), lambda: self.passed, self.sleep)
 
 
-def test_all_kinds_at_once(application: Application, prober: Build) -> None:
-    seen = prober().run(Request(KINDS)).observations
+def test_all_kinds_at_once(application: Application, host: Host, prober: Build) -> None:
+    host.tells = lambda sql: "0\x1foff\x1fstderr\n" if "log_min_duration" in sql else "" if "pg_ext" in sql else "0\n"
+    figure = {"name": "agents online", "sql": "SELECT 0", "at_least": 0.5}
+    seen = prober(figures=[figure]).run(Request(KINDS)).observations
     assert [item.detail for item in seen if not item.ok] == [
         "no such key after a visit to /system_health.json",
         "could not be seen: no report was given, and no scanner: security_reports, security_scanner",
+        "could not be seen: 1 there, and nobody noted when the release came in",
+        "could not be seen: 2 there, and nobody noted when the release came in",
+        "could not be seen: nobody noted before the release what statements took, by log",
+        "could not be seen: nobody noted before the release what statements took, by log",
+        "0, nobody noted it before the release",
     ]
     kinds = {"page", "health", "flow", "service", "worker", "cache", "data", "exposure", "vulnerability"}
+    kinds |= {"job", "query", "figure"}
     assert {item.probe for item in seen} == kinds
     assert application.paths("POST").count("/login") == 1
 
@@ -67,3 +77,14 @@ def test_a_probe_that_breaks_is_not_a_pass_and_stops_no_other(monkeypatch: pytes
         None,
         "could not be seen: ZeroDivisionError in the probe: oops",
     )
+
+
+def test_a_docker_that_does_not_answer_is_asked_once_a_look(host: Host, released: Build) -> None:
+    host.refusal = SlipwayError("docker hangs")
+    built = released({})
+    kinds = ("workers", "jobs", "queries", "caches")
+    seen = built.run(Request(kinds)).observations
+    assert {item.detail for item in seen} == {"could not be seen: docker hangs"}
+    assert len(host.commands) == 1
+    built.run(Request(kinds))
+    assert len(host.commands) == 2

@@ -172,6 +172,25 @@ def test_the_message_of_the_error_is_one_line() -> None:
         ("flows/0/cleanup/0/delete", "/campaigns", "application.flows[0].cleanup[0].delete: must contain ${1}"),
         ("flows/0/cleanup/0/delete", "/c/${2}", "application.flows[0].cleanup[0].delete: ${2} is no group of each"),
         ("critical_timeout", 0, "application.critical_timeout: must be a number from 0.1 to 600"),
+        (
+            "figures",
+            [{"name": "x", "sql": "SELECT 1", "at_least": 2}],
+            "application.figures[0].at_least: must be a number",
+        ),
+        ("figures", [{"name": "x", "sql": "SELECT 1"}], "application.figures[0].at_least: is required"),
+        (
+            "figures",
+            [{"name": "x", "sql": "DELETE FROM agents", "at_least": 1}],
+            "application.figures[0].sql: must be a SELECT that gives one number",
+        ),
+        (
+            "figures",
+            [{"name": "x", "sql": "SELECT 1; SELECT 2", "at_least": 1}],
+            "application.figures[0].sql: must be one statement",
+        ),
+        ("figures", [{"name": "x", "sql": "SELECT 1", "at_least": 1}] * 2, "application.figures: names 'x' twice"),
+        ("jobs", {"longest_wait": 0}, "application.jobs.longest_wait: must be a number of at least 1"),
+        ("jobs", {"retries": 3}, "application.jobs.retries: is unknown"),
         ("redis", {"cache_database": 1.5}, "application.redis.cache_database: must be a whole number"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +45,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         profile = replace(Profile.parse(APPLICATION), state_directory=str(root / "state"))
         self.site = Site(profile, runner=SimpleNamespace(run=self.run, end_sessions=lambda: None))
+        self.monkeypatch = monkeypatch
         self.now = time.time()
         self.sees: Callable[[], list[Observation]] = lambda: WELL
         self.asked: list[tuple[str, ...]] = []
@@ -73,12 +75,14 @@ class World:
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
 
-    def prober(self, _profile: object, _hidden: object, *, restarts: dict[str, int]) -> SimpleNamespace:
+    def prober(
+        self, _profile: object, _hidden: object, *, restarts: dict[str, int], counted: dict[str, Any]
+    ) -> SimpleNamespace:
         def run(request: Any) -> SimpleNamespace:  # noqa: ANN401 - a Request
             self.asked.append(request.kinds)
             return SimpleNamespace(observations=tuple(self.sees()))
 
-        return SimpleNamespace(run=run, restarts=restarts)
+        return SimpleNamespace(run=run, restarts=restarts, counted={"looks": counted.get("looks", 0) + 1})
 
     def take_back(self, site: Site, run: Run, _timeout: float) -> None:
         self.undone.append(run.owner)
@@ -252,12 +256,45 @@ def test_what_it_leaves_is_for_root_alone_and_told_to_the_node_exporter(
     world.look()
     root = world.site.ledger.root
     assert all(path.stat().st_mode & 0o077 == 0 for name in ("agent", "watch") for path in (root / name).iterdir())
-    metrics = (tmp_path / "slipway_swarm.prom").read_text()
-    assert 'slipway_watch_breach{application="swarm",release="1.1.0"} 0.000\n' in metrics
-    assert 'slipway_page_load_seconds{application="swarm",release="1.1.0",page="/agents"} 0.100\n' in metrics
     told = _watch.told(world.site)
     assert told is not None
     assert (told["release"], told["looks"], told["breach"]) == ("1.1.0", 1, None)
+    metrics = (tmp_path / "slipway_swarm.prom").read_text()
+    assert 'slipway_watch_breach{application="swarm",release="1.1.0"} 0.000\n' in metrics
+    assert 'slipway_page_load_seconds{application="swarm",release="1.1.0",page="/agents"} 0.100\n' in metrics
+    world.now += 7200
+    world.look()
+    (line,) = re.findall(r"^slipway.*", (tmp_path / "slipway_swarm.prom").read_text(), re.MULTILINE)
+    assert line.startswith(
+        'slipway_watch_ended_timestamp_seconds{application="swarm",release="1.1.0",outcome="unproven"} '
+    )
+
+
+def test_what_one_look_counted_the_next_goes_on_from(world: World) -> None:
+    world.look()
+    world.look()
+    memory = json.loads((world.site.ledger.root / "watch" / "state.json").read_text())
+    assert memory["counted"] == {"looks": 2}
+
+
+def test_jobs_and_figures_are_looked_at_each_time_and_statements_seldom(world: World) -> None:
+    for _ in range(21):
+        world.look()
+    assert all({"jobs", "figures"} <= set(kinds) for kinds in world.asked)
+    assert sum("queries" in kinds for kinds in world.asked) == 2
+
+
+def test_a_dead_job_of_its_own_time_says_nothing_about_the_release_that_came_back(world: World) -> None:
+    real = world.take_back
+
+    def take_back(site: Site, run: Run, timeout: float) -> None:
+        real(site, run, timeout)
+        world.sees = lambda: [*WELL, seen("job", "dead", ok=False)]
+
+    world.look()
+    world.sees = broken
+    world.monkeypatch.setattr(_watch, "take_back", take_back)
+    assert world.look()[0].endswith("1.0.0 runs and is well")
 
 
 def test_the_log_of_looks_stays_small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
