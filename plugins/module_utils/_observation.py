@@ -29,6 +29,11 @@ PROBES = (
     "gate",
     "exposure",
     "vulnerability",
+    "log",
+    "job",
+    "latency",
+    "query",
+    "figure",
 )
 # Subjects of the kind vulnerability: how many are new, and how many going back would bring back.
 VULNERABILITY, NEW, WAY_BACK = "vulnerability", "new", "way back"
@@ -65,6 +70,7 @@ class Observation:
     :param unit: the unit of `value`.
     :param ok: whether it is as it should be; None when it could not be seen.
     :param detail: one line for people, without secrets.
+    :param of: of how many trials `value` counts the events; None when it counts none.
     """
 
     probe: str
@@ -74,6 +80,7 @@ class Observation:
     unit: str | None
     ok: bool | None
     detail: str
+    of: float | None = None
 
     def __post_init__(self) -> None:
         problem = _problem(self)
@@ -86,7 +93,7 @@ class Observation:
         if not isinstance(mapping, Mapping):
             raise ObservationError(f"observation: must be a mapping, not {type(mapping).__name__}")
         names = [item.name for item in fields(cls)]
-        missing = [name for name in names if name not in mapping]
+        missing = [name for name in names if name not in mapping and name != "of"]
         unknown = sorted(str(name) for name in mapping if name not in names)
         if missing or unknown:
             parts = [
@@ -111,6 +118,7 @@ def _problem(item: Observation) -> str | None:
         (item.value is None or _is_number(item.value), "value must be a finite number or null"),
         (item.unit is None or _is(item.unit, str), "unit must be text or null"),
         (item.ok is None or _is(item.ok, bool), "ok must be true, false or null"),
+        (item.of is None or _is_number(item.of), "of must be a finite number or null"),
         (_is_timestamp(item.at), f"at must be an ISO 8601 time with a zone, not {item.at!r}"),
     )
     return next((text for good, text in checks if not good), None)

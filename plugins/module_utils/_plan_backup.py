@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import _fingerprint as fingerprint
 from . import _integrity as integrity
 from . import _probe_exposure as exposure
+from . import _probe_logs as logs
 from ._backup_files import save_configuration, save_directories, save_redis
 from ._database_facts import DatabaseFacts
 from ._engine import Plan, Step
@@ -155,8 +156,9 @@ def _noted(site: Site, identity: str) -> bool:
 def _dump_before(site: Site, identity: str, version: str) -> dict[str, Any]:
     """Back up what the release `version` will replace; its source is here."""
     # before the dump: what comes in from now on is counted as unknown to the rehearsal
-    with site.at_rest():
-        known = {**integrity.baseline(site), "exposure": exposure.baseline(site)}
+    with site.at_rest(), ThreadPoolExecutor(1) as beside:
+        logged = beside.submit(logs.baseline, site)
+        known = {**integrity.baseline(site), "exposure": exposure.baseline(site), **logged.result()}
     site.ledger.save_baseline(version, known)
     if site.database.tables() == 0:
         return {"backup": None}

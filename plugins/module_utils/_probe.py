@@ -21,6 +21,7 @@ from ._probe_compose import probe_services, unseen
 from ._probe_exposure import probe_exposure
 from ._probe_flows import probe_flow
 from ._probe_health import probe_health
+from ._probe_logs import LATELY, probe_logs
 from ._probe_pages import probe_page
 from ._probe_redis import RedisServer, probe_workers
 from ._probe_vulnerabilities import probe_vulnerabilities
@@ -31,7 +32,19 @@ from ._session import Session
 from ._site import Site
 from ._vulnerabilities import Evidence
 
-KINDS = ("pages", "health", "flows", "services", "workers", "data", "caches", "warm", "exposure", "vulnerabilities")
+KINDS = (
+    "pages",
+    "health",
+    "flows",
+    "services",
+    "workers",
+    "data",
+    "caches",
+    "warm",
+    "exposure",
+    "vulnerabilities",
+    "logs",
+)
 _PROBES = {
     "pages": "page",
     "health": "health",
@@ -43,6 +56,7 @@ _PROBES = {
     "warm": "cache",
     "exposure": "exposure",
     "vulnerabilities": "vulnerability",
+    "logs": "log",
 }
 # These may write, or a scanner takes long, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm", "vulnerabilities"})
@@ -53,7 +67,7 @@ class Request:
     """What to look at.
 
     :param kinds: some of KINDS.
-    :param since: a health document made before this moment is no evidence.
+    :param since: a health document made before this moment is no evidence, and what was logged before is old.
     :param looks: how often the kinds that only read are looked at.
     :param interval: seconds from the beginning of one look to that of the next.
     :param check_mode: write nothing: no flow that writes, no key deleted.
@@ -92,6 +106,7 @@ class Prober:
     :param secrets: texts that appear in no observation.
     :param alive: called before each look, so that a long watch is no silence.
     :param restarts: how often each container had restarted, by its id; more is a failure. Those of the last look then.
+    :param logged: up to when the logs were read, in seconds since the epoch; that of the last look then.
     """
 
     profile: Profile
@@ -101,6 +116,7 @@ class Prober:
     secrets: frozenset[str] = frozenset()
     alive: Callable[[], object] = _nothing
     restarts: dict[str, int] = field(default_factory=dict)
+    logged: float | None = None
 
     def __post_init__(self) -> None:
         self._session = Session(self.client, self.profile)
@@ -155,6 +171,7 @@ class Prober:
             "warm": lambda asked: self._caches(asked, refresh=not asked.check_mode),
             "exposure": self._exposure,
             "vulnerabilities": self._vulnerabilities,
+            "logs": self._logs,
         }
         try:
             return probes[kind](request)
@@ -251,6 +268,18 @@ class Prober:
         site = Site(self.profile, runner=self.runner)
         found = probe_vulnerabilities(site, request.security, self.clock.now())
         return _only(found.observations() if found else [])
+
+    def _logs(self, request: Request) -> Findings:
+        site = Site(self.profile, runner=self.runner)
+        state = site.ledger.state()
+        deploying = state.run.release if state.run is not None and state.run.verb == "deploy" else None
+        version = deploying or (state.candidate.version if state.candidate else state.current)
+        if self.logged is None:
+            lately = self.clock.now().timestamp() - LATELY
+            self.logged = request.since.timestamp() if request.since else lately
+        before = site.ledger.baseline(version) if version else {}
+        observations, self.logged = probe_logs(site, self.logged, before, self.clock)
+        return _only(observations)
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:
         cache = self.profile.services.cache

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 # A breach counts when so many looks in a row saw it; the later ones follow after so many seconds.
 LOOKS, AGAIN = 3, 30.0
 # What is looked at each time, and what after so many seconds.
-EACH_TIME = ("services", "workers", "health", "pages")
+EACH_TIME = ("services", "workers", "health", "pages", "logs")
 SELDOM = {"data": 600.0, "exposure": 3600.0}
+# Up to when the logs were read, in the memory.
+LOGGED = "logs"
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
 BLIND, SHARE = 5, 0.9
 PROVEN, UNPROVEN = "proven", "unproven"
@@ -192,8 +194,9 @@ class _Watcher:
 
     def _probe(self, kinds: Sequence[str]) -> list[Observation]:
         looking = prober(self.site.profile, secrets(self.settings["application"]), restarts=self.memory.restarts)
+        looking.logged = self.memory.at.get(LOGGED, self.watch.begun)
         found = looking.run(Request(tuple(kinds)))
-        self.memory.restarts = looking.restarts
+        self.memory.restarts, self.memory.at[LOGGED] = looking.restarts, looking.logged
         return list(found.observations)
 
     def _act(self, verdict: Verdict) -> str:

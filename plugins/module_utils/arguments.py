@@ -38,6 +38,7 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "flows": {"type": "list", "elements": "dict"},
             "invariants": {"type": "list", "elements": "dict"},
             "exposure": {"type": "dict"},
+            "logs": {"type": "dict"},
             "watch": {
                 "type": "dict",
                 "options": {

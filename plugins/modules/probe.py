@@ -24,13 +24,15 @@ description:
     it has deleted the keys marked C(refresh), each by its name.
   - V(exposure) looks at what stands open to somebody who has not logged in, against what did before the release.
   - V(vulnerabilities) compares what scanners know of what runs with what they know of the release before.
+  - V(logs) reads what the containers of web, worker and proxy printed since O(since), or since the look before, or in
+    the last ten minutes; counts errors and slow requests; and names the errors that were not there before the release.
 author: Slipway contributors (@slipway)
 options:
   probes:
     description: The kinds of probes to run. V(warm) comes before all others and stands for V(caches), too.
     type: list
     elements: str
-    choices: [pages, health, flows, services, workers, data, caches, warm, exposure, vulnerabilities]
+    choices: [pages, health, flows, services, workers, data, caches, warm, exposure, vulnerabilities, logs]
     required: true
   since:
     description:
@@ -96,7 +98,7 @@ observations:
   elements: dict
   contains:
     probe:
-      description: The kind, one of page, health, flow, service, worker, cache, data, exposure and vulnerability.
+      description: One of page, health, flow, service, worker, cache, data, exposure, vulnerability, log and latency.
       type: str
       sample: page
     subject:
@@ -123,6 +125,10 @@ observations:
       description: One line for people.
       type: str
       sample: 200, 3 assets, 45 kB
+    of:
+      description: Of how many trials C(value) counts the events, or null.
+      type: float
+      sample: 1200
 changed:
   description: Whether a cache key was deleted, or something that a flow made is still there.
   returned: always
@@ -136,7 +142,19 @@ skipped_flows:
 
 from ansible_collections.slipway.release.plugins.module_utils.arguments import SITE_ARGUMENTS
 
-KINDS = ["pages", "health", "flows", "services", "workers", "data", "caches", "warm", "exposure", "vulnerabilities"]
+KINDS = [
+    "pages",
+    "health",
+    "flows",
+    "services",
+    "workers",
+    "data",
+    "caches",
+    "warm",
+    "exposure",
+    "vulnerabilities",
+    "logs",
+]
 ARGUMENTS = {
     **SITE_ARGUMENTS,
     "probes": {"type": "list", "elements": "str", "choices": KINDS, "required": True},

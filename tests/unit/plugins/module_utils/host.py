@@ -97,7 +97,7 @@ class Host:
             raise CommandError(list(argv), 1, "unknown command")
         return Completed(1, "", "unknown command")
 
-    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> NoReturn:
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> NoReturn:
         raise NotImplementedError
 
     def psql(self, argv: Sequence[str], sql: str, timeout: float) -> str:
