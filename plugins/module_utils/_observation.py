@@ -119,6 +119,7 @@ def _problem(item: Observation) -> str | None:
         (item.unit is None or _is(item.unit, str), "unit must be text or null"),
         (item.of is None or _is_number(item.of), "of must be a finite number or null"),
         (item.ok is None or _is(item.ok, bool), "ok must be true, false or null"),
+        (item.of is None or _is_number(item.of), "of must be a finite number or null"),
         (_is_timestamp(item.at), f"at must be an ISO 8601 time with a zone, not {item.at!r}"),
     )
     return next((text for good, text in checks if not good), None)

@@ -15,6 +15,7 @@ from . import _integrity as integrity
 from . import _probe_exposure as exposure
 from . import _probe_figures as figures
 from . import _probe_jobs as jobs
+from . import _probe_logs as logs
 from . import _probe_queries as queries
 from ._backup_files import save_configuration, save_directories, save_redis
 from ._database_facts import DatabaseFacts
@@ -158,9 +159,11 @@ def _noted(site: Site, identity: str) -> bool:
 def _dump_before(site: Site, identity: str, version: str) -> dict[str, Any]:
     """Back up what the release `version` will replace; its source is here."""
     # before the dump: what comes in from now on is counted as unknown to the rehearsal
-    with site.at_rest():
+    with site.at_rest(), ThreadPoolExecutor(1) as beside:
+        logged = beside.submit(logs.baseline, site)
         known = {**integrity.baseline(site), "exposure": exposure.baseline(site)}
         known.update(jobs.baseline(site), figures=figures.baseline(site), queries=queries.baseline(site))
+        known.update(logged.result())
     site.ledger.save_baseline(version, known)
     if site.database.tables() == 0:
         return {"backup": None}

@@ -25,6 +25,7 @@ from ._probe_figures import probe_figures
 from ._probe_flows import probe_flow
 from ._probe_health import probe_health
 from ._probe_jobs import counted, probe_jobs
+from ._probe_logs import LATELY, probe_logs
 from ._probe_pages import probe_page
 from ._probe_queries import Seen, probe_queries, read, texts_of
 from ._probe_redis import Jobs, RedisError, RedisServer, SidekiqProcess, probe_workers
@@ -50,6 +51,7 @@ KINDS = (
     "jobs",
     "queries",
     "figures",
+    "logs",
 )
 _PROBES = {
     "pages": "page",
@@ -65,6 +67,7 @@ _PROBES = {
     "jobs": "job",
     "queries": "query",
     "figures": "figure",
+    "logs": "log",
 }
 # These may write, or a scanner takes long, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm", "vulnerabilities"})
@@ -75,7 +78,7 @@ class Request:
     """What to look at.
 
     :param kinds: some of KINDS.
-    :param since: a health document made before this moment is no evidence.
+    :param since: a health document made before this moment is no evidence, and what was logged before is old.
     :param looks: how often the kinds that only read are looked at.
     :param interval: seconds from the beginning of one look to that of the next.
     :param check_mode: write nothing: no flow that writes, no key deleted.
@@ -185,6 +188,7 @@ class Prober:
             "jobs": self._jobs,
             "queries": self._queries,
             "figures": self._figures,
+            "logs": self._logs,
         }
         try:
             return probes[kind](request)
@@ -351,6 +355,13 @@ class Prober:
         site = Site(self.profile, runner=self.runner)
         found = probe_vulnerabilities(site, request.security, self.clock.now())
         return _only(found.observations() if found else [])
+
+    def _logs(self, request: Request) -> Findings:
+        lately = self.clock.now().timestamp() - LATELY
+        since = self.counted.get("logs") or (request.since.timestamp() if request.since else lately)
+        site = Site(self.profile, runner=self.runner)
+        observations, self.counted["logs"] = probe_logs(site, since, self._before(), self.clock)
+        return _only(observations)
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:
         cache = self.profile.services.cache

@@ -41,8 +41,11 @@ class Runner(Protocol):
     ) -> Completed:
         """Run `argv` to its end; `check` turns a non-zero exit into CommandError."""
 
-    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start `argv` with binary pipes for its input and output; its messages go to the file `errors`."""
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Start `argv` with binary pipes for its input and output; its messages go to the file `errors`.
+
+        With subprocess.STDOUT in place of a file they come with the output.
+        """
 
     def psql(self, argv: Sequence[str], sql: str, timeout: float) -> str:
         """What `sql` prints in the psql that `argv` starts, which stays for the next question."""
@@ -121,7 +124,7 @@ class HostRunner:
             raise CommandError(list(argv), process.returncode, f"{stdout[-OUTPUT_TAIL:]}\n{stderr[-OUTPUT_TAIL:]}")
         return Completed(process.returncode, stdout, stderr)
 
-    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
         """Start `argv`; the caller uses the pipes, waits for it and looks at its exit code."""
         return subprocess.Popen(
             list(argv),

@@ -293,6 +293,18 @@ class Exposure:
 
 
 @dataclass(frozen=True)
+class Logs:
+    """What counts as an error in a log, besides what does in every application's.
+
+    :param errors: what is one, whatever its level.
+    :param ignore: what is none, which goes before.
+    """
+
+    errors: tuple[re.Pattern[str], ...] = ()
+    ignore: tuple[re.Pattern[str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Mail:
     """A mail server that takes alerts.
 
@@ -383,6 +395,7 @@ class Profile:
     figures: tuple[Figure, ...] = ()
     jobs: JobPolicy = JobPolicy()
     exposure: Exposure = Exposure()
+    logs: Logs = Logs()
     watch: Watch = Watch()
     critical_timeout: float = 15
     state_directory: str = "/var/lib/slipway"
@@ -539,6 +552,7 @@ def _profile(reader: Reader) -> Profile | None:
         "figures": reader.items("figures", _figure),
         "jobs": reader.inside("jobs", _jobs) or JobPolicy(),
         "exposure": reader.inside("exposure", _exposure) or Exposure(),
+        "logs": reader.inside("logs", _logs) or Logs(),
         "watch": reader.inside("watch", _watch) or Watch(),
         "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
         "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
@@ -671,6 +685,19 @@ def _jobs(reader: Reader) -> JobPolicy:
 
 def _exposure(reader: Reader) -> Exposure:
     return Exposure(reader.texts("private_paths", _path, PRIVATE_PATHS))
+
+
+def _logs(reader: Reader) -> Logs:
+    errors, ignore = (reader.texts(key, _expression) for key in ("errors", "ignore"))
+    return Logs(*(tuple(re.compile(text) for text in texts if not _expression(text)) for texts in (errors, ignore)))
+
+
+def _expression(value: str) -> str | None:
+    try:
+        re.compile(value)
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"is no regular expression: {error}"
+    return None
 
 
 def _watch(reader: Reader) -> Watch:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # A breach counts when so many looks in a row saw it; the later ones follow after so many seconds.
 LOOKS, AGAIN = 3, 30.0
 # What is looked at each time, and what after so many seconds.
-EACH_TIME = ("services", "workers", "health", "pages", "jobs", "figures")
+EACH_TIME = ("services", "workers", "health", "pages", "jobs", "figures", "logs")
 SELDOM = {"data": 600.0, "exposure": 3600.0, "queries": 600.0}
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
 BLIND, SHARE = 5, 0.9
@@ -194,6 +194,8 @@ class _Watcher:
 
     def _probe(self, kinds: Sequence[str]) -> list[Observation]:
         hidden = secrets(self.settings["application"])
+        # what was logged before is the deploy's affair
+        self.memory.counted.setdefault("logs", self.watch.begun)
         looking = prober(self.site.profile, hidden, restarts=self.memory.restarts, counted=self.memory.counted)
         found = looking.run(Request(tuple(kinds)))
         self.memory.restarts, self.memory.counted = looking.restarts, looking.counted

@@ -40,6 +40,7 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "figures": {"type": "list", "elements": "dict"},
             "jobs": {"type": "dict"},
             "exposure": {"type": "dict"},
+            "logs": {"type": "dict"},
             "watch": {
                 "type": "dict",
                 "options": {

@@ -29,6 +29,8 @@ description:
   - V(queries) compares what statements take with what they took before the release, by pg_stat_statements or by
     PostgreSQL's log.
   - V(figures) asks for the profile's figures, against what they were before the release.
+  - V(logs) reads what the containers of web, worker and proxy printed since O(since), or since the look before, or in
+    the last ten minutes; counts errors and slow requests; and names the errors that were not there before the release.
 author: Slipway contributors (@slipway)
 options:
   probes:
@@ -49,6 +51,7 @@ options:
       - jobs
       - queries
       - figures
+      - logs
     required: true
   since:
     description:
@@ -115,8 +118,8 @@ observations:
   contains:
     probe:
       description:
-        - The kind, one of page, health, flow, service, worker, cache, data, exposure, vulnerability, job, query and
-          figure.
+        - The kind, one of page, health, flow, service, worker, cache, data, exposure, vulnerability, job, query,
+          figure, log and latency.
       type: str
       sample: page
     subject:
@@ -176,6 +179,7 @@ KINDS = [
     "jobs",
     "queries",
     "figures",
+    "logs",
 ]
 ARGUMENTS = {
     **SITE_ARGUMENTS,

@@ -37,7 +37,7 @@ class Runner(HostRunner):
         assert argv[:3] == ["docker", "volume", "inspect"]
         return Completed(0 if argv[-1] == "swarm_files" else 1, f"{self.volume}\n", "")
 
-    def stream(self, argv: Any, errors: IO[bytes]) -> Any:  # noqa: ANN401 - the same
+    def stream(self, argv: Any, errors: IO[bytes] | int) -> Any:  # noqa: ANN401 - the same
         self.argv.append(list(argv))
         return super().stream(["sh", "-c", self.redis] if argv[0] == "docker" else argv, errors)
 

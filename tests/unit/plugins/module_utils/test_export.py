@@ -35,7 +35,7 @@ class Runner(HostRunner):
     def __init__(self, program: Path) -> None:
         self.program = program
 
-    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
         assert argv[0] == "age"
         return super().stream([str(self.program), *argv[1:]], errors)
 

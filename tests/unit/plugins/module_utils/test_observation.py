@@ -29,7 +29,7 @@ GOOD: dict[str, Any] = {
 )
 def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
     mapping = {**GOOD, **changes}
-    assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == mapping
+    assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == {"of": None, **mapping}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_all_kinds_at_once(application: Application, host: Host, prober: Build) 
         "0, nobody noted it before the release",
     ]
     kinds = {"page", "health", "flow", "service", "worker", "cache", "data", "exposure", "vulnerability"}
-    kinds |= {"job", "query", "figure"}
+    kinds |= {"job", "query", "figure", "log"}
     assert {item.probe for item in seen} == kinds
     assert application.paths("POST").count("/login") == 1
 

@@ -37,7 +37,7 @@ class Host:
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
         assert argv == ["psql"]
         process = subprocess.Popen(
             [sys.executable, "-c", PSQL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _probe_logs
+from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
+from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
+from ansible_collections.slipway.release.plugins.module_utils._probe import Prober, Request
+from ansible_collections.slipway.release.plugins.module_utils._probe_logs import Limits, baseline, probe_logs, read_logs
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._site import Site
+
+from tests.unit.plugins.module_utils.application import PROFILE
+from tests.unit.plugins.module_utils.host import Host
+from tests.unit.plugins.module_utils.log_samples import lograge
+
+PRINT = "import sys; sys.stdout.write(sys.argv[1]); sys.exit(int(sys.argv[2]))"
+OLD = "ERROR: Redis went away"
+Build = Callable[..., Prober]
+
+
+class Logging(Host):
+    """A host whose containers print something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.printed: dict[str, list[str]] = {}
+        self.refuses: str | None = None
+
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        assert errors == subprocess.STDOUT
+        self.commands.append(list(argv))
+        lines = [f"2026-11-23T08:{at:02}:00.1Z {line}" for at, line in enumerate(self.printed.get(argv[-1], []))]
+        text = self.refuses or "\n".join(lines)
+        given = [sys.executable, "-c", PRINT, text, str(int(self.refuses is not None))]
+        return subprocess.Popen(given, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+@pytest.fixture
+def host() -> Logging:
+    return Logging()
+
+
+@pytest.fixture
+def site(host: Logging, tmp_path: Path) -> Site:
+    given = {**PROFILE, "base_url": "http://127.0.0.1", "directory": str(tmp_path), "state_directory": str(tmp_path)}
+    return Site(Profile.parse(given), runner=host)
+
+
+def look(site: Site, before: dict[str, object]) -> dict[str, Observation]:
+    return {item.subject: item for item in probe_logs(site, 0.0, before, Clock())[0] if item.probe == "log"}
+
+
+@pytest.mark.promise("P1")
+def test_new_errors_are_told_from_those_before_the_release(site: Site, host: Logging) -> None:
+    host.printed = {"web1": [OLD, *[lograge(200, duration=10)] * 11], "worker1": ["INFO: done"]}
+    before = baseline(site)
+    assert before["log"]["web"] == {"events": 1, "trials": 1, "blocks": [[1, 1], [0, 0]]}
+    assert before["log"]["web requests"] == {"events": 0, "trials": 11, "blocks": [[0, 9], [0, 2]]}
+    assert (before["latency"]["web"]["events"], before["latency"]["web"]["trials"]) == (0, 11)
+    host.printed["web2"] = [OLD, *["ERROR: it broke 1"] * 3, lograge(500, duration=900), "ERROR: once"]
+    seen = look(site, before)
+    assert (seen["web"].value, seen["web"].of, seen["web"].ok) == (6, 6, True)
+    assert (seen["web requests"].value, seen["web requests"].of) == (1, 12)
+    assert (seen["web: error it broke #"].value, seen["web: error it broke #"].ok) == (3, False)
+    assert seen["web: error once"].ok is True
+    assert not [subject for subject in seen if "Redis" in subject]
+    slow = next(item for item in probe_logs(site, 0.0, before, Clock())[0] if item.probe == "latency")
+    assert (slow.subject, slow.value, slow.of) == ("web", 1, 12)
+
+
+def test_without_a_baseline_nothing_is_called_new(site: Site, host: Logging) -> None:
+    host.printed = {"web1": [OLD] * 5}
+    assert all(item.ok for item in look(site, {}).values())
+
+
+def test_logs_that_cannot_be_read_are_no_evidence_and_no_reason_to_stop(site: Site, host: Logging) -> None:
+    host.refuses = "Error response from daemon: configured logging driver does not support reading"
+    assert baseline(site)["log"] == {}
+    seen = look(site, {})
+    assert {item.ok for item in seen.values()} == {None}
+    assert "does not support reading" in seen["web"].detail
+    host.refuses = "password hunter2hunter2"
+    assert "hunter2" not in look(site, {})["web"].detail
+
+
+def test_the_containers_own_secrets_are_not_shown(site: Site, host: Logging) -> None:
+    host.containers[1]["Config"]["Env"] = ["SMTP_PASSWORD=pferd-batterie", "DATABASE_URL=postgres://a:klammer-heft@b/c"]
+    host.printed = {"web1": ["ERROR: pferd-batterie and klammer-heft"]}
+    told = repr(look(site, {}))
+    assert "pferd" not in told
+    assert "klammer" not in told
+
+
+def test_only_so_much_is_read(site: Site, host: Logging) -> None:
+    host.printed = {"web1": ["x" * 1000] * 50}
+    logs, _ = read_logs(site, 0.0, 1.0, Limits(bytes=1000))
+    assert sum(lines for _, blocks in logs["web"].counts() for _, lines in blocks) < 50
+    assert {tuple(argv[3:5]) for argv in host.commands if argv[1] == "logs"} == {("--tail", "150000")}
+
+
+def test_each_look_goes_on_where_the_one_before_ended(host: Logging, prober: Build, tmp_path: Path) -> None:
+    looking = prober(state_directory=str(tmp_path))
+    looking.counted["logs"] = 1000.0
+    looking.run(Request(("logs",), looks=2))
+    asked = [
+        (argv[argv.index("--since") + 1], argv[argv.index("--until") + 1])
+        for argv in host.commands
+        if "--since" in argv
+    ]
+    first, second = dict.fromkeys(asked)
+    assert first[0] == "1000.000"
+    assert second[0] == first[1]
+    assert _probe_logs.LATELY > 0
