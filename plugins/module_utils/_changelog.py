@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from ._errors import SlipwayError
 
@@ -57,6 +58,17 @@ class Notes:
     version: str
     date: str
     sections: Mapping[str, tuple[str, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping ready for JSON."""
+        sections = {heading: list(items) for heading, items in self.sections.items()}
+        return {"version": self.version, "date": self.date, "sections": sections}
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Notes:
+        """Read what `to_dict` wrote."""
+        sections = {str(heading): tuple(map(str, items)) for heading, items in mapping["sections"].items()}
+        return cls(str(mapping["version"]), str(mapping["date"]), sections)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from lab import witness
+from lab import evidence, witness
+from lab.host import Host as LabHost
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = os.environ.get("SLIPWAY_LAB_SITE", "site1")
@@ -27,7 +28,7 @@ git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
 ! git -C /srv/git/swarm.git rev-parse --quiet --verify refs/tags/{version} >/dev/null || exit 0
 git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
 cd "$work/swarm"
-{files}
+{files}{papers}
 git add --all && git commit --quiet --message 'Release {version}' && git tag {version}
 git push --quiet origin {version}
 """
@@ -92,8 +93,9 @@ def publish(sh: Callable[[str], str]) -> Callable[..., None]:
             f"cat >db/migrate/20260701{first}{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)
         )
-        content = PUBLISH.format(version=version, files=files)
+        content = PUBLISH.format(version=version, files=files, papers=evidence.PAPERS.format(version=version))
         sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{content}\nSCRIPT")
+        evidence.write(LabHost(SITE))
 
     return tag
 
