@@ -9,6 +9,7 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ cd "$work/swarm"
 git add --all && git commit --quiet --message 'Release {version}' && git tag {version}
 git push --quiet origin {version}
 """
+
+
+def closed_window(**more: Any) -> tuple[str, str]:  # noqa: ANN401 - other variables
+    """Arguments that ask for a window which opens in three days, for a minute."""
+    day = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").lower()
+    window = {"days": [day], "from": "00:00", "to": "00:01", "time_zone": "UTC"}
+    return "-e", json.dumps({"release_gates": {}, "release_window": window, **more})
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_any_bytes_end_with_a_suite_or_an_error(content: bytes) -> None:
         return
 
 
-NAMES = st.text(st.characters(min_codepoint=32, blacklist_categories=("Cs",), blacklist_characters="\ufffe\uffff"))
+NAMES = st.text(st.characters(codec="utf-8", min_codepoint=32, exclude_characters="\ufffe\uffff"))
 
 
 @given(st.lists(st.tuples(NAMES, st.sampled_from(["", "<failure/>", "<error/>", "<skipped/>"])), max_size=20))
