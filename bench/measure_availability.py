@@ -22,8 +22,8 @@ from datetime import datetime
 import yaml
 
 from bench._arena import NAME, Arena, stop_when_told
+from lab import evidence, swarm
 from lab import host as hosts
-from lab import swarm
 from lab._common import ROOT
 from lab.host import Host
 from lab.load import PREPARE, Effects, Load, Request, Summary, Target, summary
@@ -39,8 +39,7 @@ CALM = 5.0  # seconds between two switches of a peer, and of the control
 MOVES = {"switch", "rollback", "conclude"}  # the plans in which containers start, take over, and stop
 
 RELEASE = """
-echo '- {version}' >>CHANGELOG.md
-{migration}
+{papers}{migration}
 git add --all && git commit --quiet --message 'Release {version}' && git tag {version}
 """
 MIGRATION = """
@@ -128,7 +127,9 @@ def publish_script(count: int) -> str:
     """The script that publishes so many releases, each made from the one before."""
     releases = (
         RELEASE.format(
-            version=version(number), migration=MIGRATION.format(number=number) if has_migration(number) else ""
+            version=version(number),
+            papers=evidence.PAPERS.format(version=version(number)),
+            migration=MIGRATION.format(number=number) if has_migration(number) else "",
         )
         for number in range(1, count + 1)
     )
@@ -164,6 +165,7 @@ def standing(proxy: str, count: int) -> Iterator[Arena]:
         subprocess.run(command, cwd=ROOT, check=True)
         made = Arena(host)
         made.host.sh(publish_script(count), user=swarm.OWNER)
+        evidence.write(host)
         made.query(PREPARE)
         yield made
     finally:

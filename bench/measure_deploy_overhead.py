@@ -16,8 +16,8 @@ import time
 
 from bench._arena import NAME, Arena, stop_when_told
 from bench._pairs import PAIRS, compare
+from lab import evidence, swarm
 from lab import host as hosts
-from lab import swarm
 from lab._common import ROOT
 from lab.host import KEY, KNOWN_HOSTS, Host
 
@@ -32,8 +32,8 @@ git() {{{{ command git -c user.name=Bench -c user.email=bench@example.test "$@";
 git clone --quiet --branch {BASE} -c advice.detachedHead=false {swarm.REPOSITORY} "$work/swarm"
 cd "$work/swarm"
 for number in $(seq {{count}}); do
-  echo "- 1.9.$number" >>CHANGELOG.md
-  git commit --quiet --all --message "Release 1.9.$number" && git tag "1.9.$number"
+  {evidence.PAPERS.format(version="1.9.$number")}
+  git add --all && git commit --quiet --message "Release 1.9.$number" && git tag "1.9.$number"
 done
 git push --quiet origin --tags
 """
@@ -120,6 +120,7 @@ def standing(name: str, count: int) -> Host:
     subprocess.run([sys.executable, "-m", "lab", "up", name, "--release", BASE], cwd=ROOT, check=True)
     host = Host(name)
     host.sh(PUBLISH.format(count=count), user=swarm.OWNER)
+    evidence.write(host)
     return host
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab import engine, host, images, snapshot, swarm
+from lab import engine, evidence, host, images, snapshot, swarm
 from lab._common import BUILD, CACHE, LabError, told
 from lab.host import Host
 
@@ -49,6 +49,7 @@ def up(wanted: Host, release: str, proxy: str, *, empty: bool) -> None:
     if empty:
         fresh(wanted)
         host.make_secrets(wanted)
+        evidence.write(wanted)
         return
     name = snapshot.key(release)
     files = snapshot.find(name)
@@ -64,6 +65,7 @@ def up(wanted: Host, release: str, proxy: str, *, empty: bool) -> None:
     with told(f"{wanted.name}: release {release} started behind {proxy}"):
         swarm.set_proxy(wanted, proxy)
         swarm.begin(wanted)
+    evidence.write(wanted)
 
 
 def fresh(wanted: Host) -> None:

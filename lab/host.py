@@ -225,7 +225,8 @@ def remove_all() -> None:
 
 
 def forget_all() -> None:
-    """Remove the keys and the secrets of hosts that are gone."""
+    """Remove the keys and the secrets of hosts that are gone, and the evidence for their releases."""
     for path in (KEY, KEY.with_suffix(".pub"), KNOWN_HOSTS):
         path.unlink(missing_ok=True)
-    shutil.rmtree(BUILD / "secrets", ignore_errors=True)
+    for name in ("secrets", "evidence"):
+        shutil.rmtree(BUILD / name, ignore_errors=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from ._engine import carry_out
 from ._errors import RefusedError, SlipwayError
+from ._evidence import Evidence
+from ._forecast import forecast
 from ._gates import Request, look
 from ._host_module import PATIENT, Module
 from ._plan_adopt import (
@@ -17,7 +19,7 @@ from ._plan_adopt import (
 )
 from ._plan_rollback import leave, release_to_take_back
 from ._site import Site
-from ._vulnerabilities import Evidence
+from ._vulnerabilities import Evidence as Scans
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
@@ -29,15 +31,21 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     if not VERSION.fullmatch(run_id):
         raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
     ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
-    security = Evidence.from_dict(parameters["security"]) if parameters["security"] else None
-    request = Request(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"], security)
+    security = Scans.from_dict(parameters["security"]) if parameters["security"] else None
+    evidence = Evidence.from_dict(parameters["evidence"]) if parameters["evidence"] else None
+    request = Request(
+        *(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"], security),
+        evidence=evidence,
+        opens=parameters["open"] and not module.check_mode,
+    )
     if parameters["open"] and not module.check_mode:
         site.ledger.await_last_call(parameters["owner"], PATIENT)
     seen = look(site, request)
+    notes = seen.notes.to_dict() if seen.notes else None
     if seen.failures:
         wanted = f"{verb} of {version}" if version else verb
         message = f"{wanted} is refused, nothing was changed: " + "\n".join(seen.failures)
-        raise RefusedError(message, seen.failures, seen.observations)
+        raise RefusedError(message, seen.failures, seen.observations, notes)
     state = site.ledger.state()
     release = version if verb != "rollback" else release_to_take_back(site, state)
     run = {"id": run_id, "token": 0, "verb": verb, "release": release, "previous": state.current}
@@ -46,7 +54,7 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     if parameters["open"] and not seen.already and not module.check_mode:
         with site.ledger.locked():
             timeout = parameters["controller_timeout"]
-            opened = site.ledger.open_run(run_id, verb, parameters["owner"], release, timeout)
+            opened = site.ledger.open_run(run_id, verb, parameters["owner"], release, timeout, excused=seen.excused)
             if verb == "deploy":
                 site.ledger.start_afresh()
             try:
@@ -61,8 +69,9 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
         changed = _clear_up(site, request, parameters["controller_timeout"])
     elif adoptable(site):
         run["previous"] = observe_release(site).version
-    observations = [item.to_dict() for item in seen.observations]
-    return {"changed": changed, "observations": observations, "run": run, "already": seen.already}
+    told = {"observations": [item.to_dict() for item in seen.observations], "already": seen.already, "notes": notes}
+    plan = forecast(site, version or "", run, seen) if verb == "deploy" else []
+    return {"changed": changed, "run": run, "plan": plan, **told}
 
 
 def _clear_up(site: Site, request: Request, timeout: float) -> bool:

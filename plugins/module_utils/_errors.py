@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._observation import Observation
@@ -33,11 +33,15 @@ class RefusedError(SlipwayError):
 
     :param failures: one line for each.
     :param observations: what was seen at all gates.
+    :param notes: the release's entry in its changelog, ready for JSON, where it has one.
     """
 
-    def __init__(self, message: str, failures: list[str], observations: list[Observation]) -> None:
+    def __init__(
+        self, message: str, failures: list[str], observations: list[Observation], notes: dict[str, Any] | None
+    ) -> None:
         self.failures = failures
         self.observations = observations
+        self.notes = notes
         super().__init__(message)
 
 

@@ -16,15 +16,20 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ._backup_files import size_of, sources
+from ._changelog import Notes
 from ._errors import CommandError, SlipwayError
+from ._evidence import RELEASE_GATES
+from ._evidence import Evidence as ReleaseEvidence
 from ._guard import cannot_arm
 from ._ledger import Candidate, State
 from ._observation import Observation
+from ._once import Once
 from ._plan_restore import check_restore
 from ._plan_rollback import check_images, died_early, release_to_take_back, way_back
 from ._plan_stage import missing_services
 from ._probe_vulnerabilities import compare_versions
 from ._profile import DOCKER_DNS, NONE
+from ._release_gates import ExcusedError, ReleaseGates, UnseenError
 from ._site import Site
 from ._traffic import check_file_reaches_proxy
 from ._vulnerabilities import Evidence
@@ -50,6 +55,8 @@ class Request:
     :param uploads: whether uploads go back too.
     :param owner: who asks, who may go on with a run of their own that died.
     :param security: what scanners know of the release, for a deploy.
+    :param evidence: what the controller knows of the release's gates, for a deploy.
+    :param opens: whether a run begins when all gates hold; else somebody looks only.
     """
 
     verb: str
@@ -61,10 +68,8 @@ class Request:
     uploads: bool = False
     owner: str = ""
     security: Evidence | None = None
-
-
-class _UnseenError(SlipwayError):
-    """A gate that could not be looked at and refuses nothing."""
+    evidence: ReleaseEvidence | None = None
+    opens: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,17 @@ class Answer:
 
     :param commit: what the ref names, for a deploy.
     :param already: whether the release asked for already runs, whole, as the ledger has it.
+    :param excused: the gates that need not hold: which, why and who says so.
+    :param notes: the release's entry in its changelog, where it has one.
+    :param migrations: the names of the release's migration files, where they are known.
     """
 
     observations: list[Observation]
     commit: str | None
     already: bool
+    excused: tuple[tuple[str, str, str], ...] = ()
+    notes: Notes | None = None
+    migrations: list[str] | None = None
 
     @property
     def failures(self) -> list[str]:
@@ -92,10 +103,21 @@ class Gates:
         self.site = site
         self.request = request
         self.profile = site.profile
+        self._resolved = Once(self._resolve)
 
     @cached_property
     def _state(self) -> State:
         return self.site.ledger.state()
+
+    @cached_property
+    def of_release(self) -> ReleaseGates:
+        """The gates that are about the release, and not about this host."""
+        request = self.request
+        version = request.version or ""
+        standing = version == self._state.current
+        return ReleaseGates(
+            self.site, version, request.evidence, self._resolved, opens=request.opens, standing=standing
+        )
 
     @property
     def _first_install(self) -> bool:
@@ -112,9 +134,20 @@ class Gates:
         candidate = self._state.candidate
         return candidate is not None and candidate.reached("switching")
 
-    @cached_property
+    def notes(self) -> Notes | None:
+        """The release's entry in its changelog, for a deploy."""
+        return self.of_release.notes if self.request.verb == "deploy" else None
+
+    def migrations(self) -> list[str] | None:
+        """The names of the release's migration files, for a deploy."""
+        return self.of_release.migrations if self.request.verb == "deploy" else None
+
+    @property
     def commit(self) -> str | None:
         """The commit that the release's ref names in the repository."""
+        return self._resolved()
+
+    def _resolve(self) -> str | None:
         if self.request.ref is None or shutil.which("git") is None:
             return None
         return self.site.checkout.remote_commit(self.request.ref)
@@ -386,7 +419,7 @@ class Gates:
         """No report that names a vulnerability which the release before has not."""
         evidence, version = self.request.security, self.request.version
         if evidence is None or not evidence.reports or version is None:
-            raise _UnseenError("no report was given: security_reports")
+            raise UnseenError("no report was given: security_reports")
         if version == self._state.current:
             return f"{version} runs already"
         try:
@@ -405,7 +438,7 @@ class Gates:
                 "reason"
             )
         if found.inconclusive:
-            raise _UnseenError(found.summary)
+            raise UnseenError(found.summary)
         return found.summary
 
     def armed(self) -> str:
@@ -474,13 +507,14 @@ def _ways_on(candidate: Candidate) -> str:
     )
 
 
-_WITHOUT_ENGINE = ("release", "secrets", "clock", "lock", "candidate")
+_WITHOUT_ENGINE = ("release", *RELEASE_GATES, "secrets", "clock", "lock", "candidate")
 GATES: dict[str, tuple[str, ...]] = {
     "deploy": (
         *_HOST,
         "checkout",
         "compose_files",
         "release",
+        *RELEASE_GATES,
         "secrets",
         "database",
         "disk",
@@ -519,13 +553,17 @@ def _free(host: str, port: int) -> bool:
 def look(site: Site, request: Request) -> Answer:
     """Look at every gate of the request's verb. One that depends on a missing tool says so itself."""
     gates = Gates(site, request)
+    excused: dict[str, tuple[str, str, str]] = {}
 
     def one(name: str) -> Observation:
         ok: bool | None
-        gate: Callable[[], str] = getattr(gates, name)
+        gate: Callable[[], str] = getattr(gates.of_release if name in RELEASE_GATES else gates, name)
         try:
             detail, ok = gate(), True
-        except _UnseenError as error:
+        except ExcusedError as error:
+            detail, ok = str(error), None
+            excused[name] = (name, error.why, error.by or request.owner)
+        except UnseenError as error:
             detail, ok = str(error), None
         except SlipwayError as error:
             detail, ok = str(error), False
@@ -539,11 +577,18 @@ def look(site: Site, request: Request) -> Answer:
         if not all(item.ok for item in foundation):
             # the gates that need an engine would only repeat that there is none
             rest = [name for name in rest if name in _WITHOUT_ENGINE]
-            return Answer([*foundation, *pool.map(one, rest)], None, already=False)
+            return Answer([*foundation, *pool.map(one, rest)], None, already=False, notes=gates.notes())
         with site.at_rest():
             observations = [*foundation, *pool.map(one, rest)]
             whole = all(item.ok is not False for item in observations)
-            return Answer(observations, gates.commit if whole else None, already=whole and gates.already())
+            return Answer(
+                observations,
+                gates.commit if whole else None,
+                already=whole and gates.already(),
+                excused=tuple(excused[name] for name in sorted(excused)),
+                notes=gates.notes(),
+                migrations=gates.migrations(),
+            )
 
 
 def _kept_databases(site: Site) -> list[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +94,36 @@ class Checkout:
             "+refs/heads/*:refs/remotes/slipway/*",
             timeout=NETWORK_TIMEOUT,
         )
+
+    @contextmanager
+    def holding(self, commit: str) -> Iterator[Path]:
+        """A repository that has `commit`: this one, or else one that is fetched for the while; nothing here changes."""
+        if self.exists and self.has_commit(commit):
+            yield self.directory
+            return
+        with tempfile.TemporaryDirectory(prefix="slipway-") as name:
+            place = Path(name)
+            os.chown(place, *self.owner)
+            self._git("init", "--quiet", "--bare", directory=place)
+            # of a server of 2018 or later any commit may be asked for
+            arguments = ("--quiet", "--depth=1", "--no-tags", self._url, commit)
+            self._git("fetch", *arguments, directory=place, timeout=NETWORK_TIMEOUT)
+            yield place
+
+    def file_at(self, place: Path, commit: str, path: str, limit: int) -> str | None:
+        """What a file holds at a commit, in a repository that `holding` gave; None where there is none."""
+        name = f"{commit}:{path}"
+        if self._git("cat-file", "-t", name, directory=place, check=False).strip() != "blob":
+            return None
+        size = int(self._git("cat-file", "-s", name, directory=place))
+        if size > limit:
+            raise SlipwayError(f"{path} is larger than {limit // 1_000_000} MB at {commit[:12]}: it is not read")
+        return self._git("cat-file", "blob", name, directory=place)
+
+    def names_at(self, place: Path, commit: str, directory: str) -> list[str]:
+        """The names of what lies in a directory at a commit, in a repository that `holding` gave."""
+        listed = self._git("ls-tree", "--name-only", f"{commit}:{directory}", directory=place, check=False)
+        return listed.splitlines()
 
     def head(self) -> str | None:
         """The commit that is checked out; None before the first."""

@@ -109,7 +109,7 @@ def perform(
         boots = site.rails_boots if site else 0
         result = {"failed": True, "msg": str(error), "observations": observations, "rails_boots": boots}
         if isinstance(error, RefusedError):
-            result["failures"] = error.failures
+            result.update(failures=error.failures, notes=error.notes)
     if module.warnings:
         result["warnings"] = module.warnings
     return cast("dict[str, Any]", scrubbed(result, module.secrets))

@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, Callable, TypeVar
 
 from ._certificate import Certificate
 from ._errors import LockedError, OutOfOrderError, SlipwayError
+from ._observation import parse_timestamp
 
 FORMAT = 1
 CONTROLLER_TIMEOUT = 900.0
@@ -33,6 +34,9 @@ CONTROLLER_TIMEOUT = 900.0
 WATCHED = "watched"
 
 PHASES = ("staged", "backed_up", "rehearsed", "migrating", "migrated", "switching", "switched")
+
+# How many of the latest records are looked through for one.
+_RECENT = 30
 
 _Record = TypeVar("_Record")
 
@@ -89,6 +93,7 @@ class Run:
     :param last_seen: seconds since the epoch, when a call of it last began or ended.
     :param release: the release that it is about, where it is about one.
     :param timeout: seconds of silence after which its controller counts as dead.
+    :param excused: gates that did not have to hold: which, why, by whom and when.
     """
 
     id: str
@@ -99,6 +104,7 @@ class Run:
     last_seen: float
     release: str | None = None
     timeout: float = CONTROLLER_TIMEOUT
+    excused: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -284,6 +290,16 @@ class Ledger:
             return {}
         return found
 
+    def duration(self, release: str) -> tuple[str, float] | None:
+        """When the last deploy of a release began, and how many seconds it took; None when no record says so."""
+        paths = sorted((self.root / "runs").glob("*-deploy.json"), reverse=True)[:_RECENT]
+        for path in paths:
+            record = json.loads(path.read_text("utf-8"))
+            if record.get("release") == release and "ended" in record:
+                begun, ended = (parse_timestamp(record[key]) for key in ("started", "ended"))
+                return record["started"], (ended - begun).total_seconds()
+        return None
+
     def check_unchanged(self, version: str, commit: str) -> None:
         """Refuse a version that this site knows as another commit."""
         known = self.release(version)
@@ -386,12 +402,21 @@ class Ledger:
         self._write(state)
         return state
 
-    def open_run(
-        self, run_id: str, verb: str, owner: str, release: str | None = None, timeout: float = CONTROLLER_TIMEOUT
+    def open_run(  # noqa: PLR0913 - what a run is
+        self,
+        run_id: str,
+        verb: str,
+        owner: str,
+        release: str | None = None,
+        timeout: float = CONTROLLER_TIMEOUT,
+        *,
+        excused: Sequence[tuple[str, str, str]] = (),
     ) -> Run:
         """Take the site for a run of several calls; LockedError when another run has it that lives.
 
         A dead one is recorded as interrupted, and its token is worth nothing any more.
+
+        :param excused: for each gate that does not have to hold its name, why, and who says so.
         """
         state = self.state()
         if state.run is not None and state.run.id != run_id:
@@ -401,7 +426,8 @@ class Ledger:
                 )
             self._interrupted(state, owner)
         token = state.token + 1
-        run = Run(run_id, token, verb, owner, self.now(), self._clock(), release, timeout)
+        known = [{"gate": gate, "why": why, "by": by, "at": self.now()} for gate, why, by in excused]
+        run = Run(run_id, token, verb, owner, self.now(), self._clock(), release, timeout, known)
         self.update(token=token, run=run)
         return run
 

@@ -50,9 +50,15 @@ class ProfileError(SlipwayError):
 
 @dataclass(frozen=True)
 class Repository:
-    """Where the application's source is fetched from, as the host reaches it."""
+    """Where the application's source is fetched from, as the host reaches it.
+
+    :param changelog: the changelog's path in it.
+    :param documentation: the path of the customers' documentation; `${version}` in it stands for the release.
+    """
 
     url: str
+    changelog: str = "CHANGELOG.md"
+    documentation: str = "docs/customers/${version}.md"
 
 
 @dataclass(frozen=True)
@@ -589,7 +595,9 @@ def _profile(reader: Reader) -> Profile | None:
 
 def _repository(reader: Reader) -> Repository | None:
     url = reader.text("url", _repository_url, required=True)
-    return None if url is None else Repository(url)
+    changelog = reader.text("changelog", _relative, default=Repository.changelog)
+    documentation = reader.text("documentation", _relative, default=Repository.documentation)
+    return None if url is None else Repository(url, changelog or "", documentation or "")
 
 
 def _services(reader: Reader) -> Services | None:

@@ -58,6 +58,11 @@ options:
   security:
     description: What M(slipway.release.read_reports) returned, for a deploy.
     type: dict
+  evidence:
+    description:
+      - What M(slipway.release.read_evidence) returned, for a deploy.
+      - Without it the gates of the release do not hold.
+    type: dict
 extends_documentation_fragment:
   - slipway.release.site
   - slipway.release.site.attributes
@@ -83,6 +88,15 @@ already:
   description: Whether the release asked for already runs, whole.
   returned: success
   type: bool
+plan:
+  description: What a deploy will do, how long it took last time, and how it would be undone; a line each.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: The release's entry in its changelog, for a deploy, where it has one.
+  returned: always
+  type: dict
 observations:
   description: One for each gate.
   returned: always
@@ -110,4 +124,5 @@ ARGUMENTS = {
     "controller_time": {"type": "float"},
     "controller_timeout": {"type": "float", "default": 900.0},
     "security": {"type": "dict"},
+    "evidence": {"type": "dict"},
 }

@@ -52,7 +52,9 @@ _CONTROLLER_ONLY = frozenset(
     )
 )
 # Modules of our own that connect to no host either.
-_ON_CONTROLLER = frozenset(("read_reports", "rollback_criteria"))
+_ON_CONTROLLER = frozenset(("read_evidence", "read_reports", "rollback_criteria", "write_notes"))
+# Phases in which nothing can change yet.
+_BEFORE_ANYTHING = frozenset(("verdict", "security", "release", "preflight"))
 # Modules that bring a release in or take it out: after one of them failed, what runs is not known.
 _MOVES_RELEASE = frozenset(("migrate", "switch", "rollback"))
 _LONGEST_TEXT = 2000
@@ -373,7 +375,7 @@ class Collector:
         if failed:
             # nothing can have changed before preflight spoke, nor on a host that did not answer once
             silent = host.lost and host.remote_calls == 1
-            early = host.phases != [] and {phase.name for phase in host.phases} <= {"verdict", "preflight"}
+            early = host.phases != [] and {phase.name for phase in host.phases} <= _BEFORE_ANYTHING
             untouched = host.refused is None and host.changed == 0 and (silent or early)
             return REFUSED if host.refused or untouched else FAILED_RUN
         if host.already:

@@ -9,6 +9,7 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from lab import witness
+from lab import evidence, witness
+from lab.host import Host as LabHost
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = os.environ.get("SLIPWAY_LAB_SITE", "site1")
@@ -27,10 +29,17 @@ git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
 ! git -C /srv/git/swarm.git rev-parse --quiet --verify refs/tags/{version} >/dev/null || exit 0
 git clone --quiet --branch 1.1.0 -c advice.detachedHead=false /srv/git/swarm.git "$work/swarm"
 cd "$work/swarm"
-{files}
+{files}{papers}
 git add --all && git commit --quiet --message 'Release {version}' && git tag {version}
 git push --quiet origin {version}
 """
+
+
+def closed_window(**more: Any) -> tuple[str, str]:  # noqa: ANN401 - other variables
+    """Arguments that ask for a window which opens in three days, for a minute."""
+    day = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").lower()
+    window = {"days": [day], "from": "00:00", "to": "00:01", "time_zone": "UTC"}
+    return "-e", json.dumps({"release_gates": {}, "release_window": window, **more})
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,9 @@ def publish(sh: Callable[[str], str]) -> Callable[..., None]:
             f"cat >db/migrate/20260701{first}{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)
         )
-        content = PUBLISH.format(version=version, files=files)
+        content = PUBLISH.format(version=version, files=files, papers=evidence.PAPERS.format(version=version))
         sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{content}\nSCRIPT")
+        evidence.write(LabHost(SITE))
 
     return tag
 

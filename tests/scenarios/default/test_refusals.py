@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.evidence import EVIDENCE
 from lab.witness import Witness
-from tests.scenarios.conftest import ROOT, Run
+from tests.scenarios.conftest import ROOT, SITE, Run, closed_window
 from tests.scenarios.default.test_scan import written
 
 Play = Callable[..., Run]
@@ -174,3 +175,52 @@ def test_a_profile_with_several_mistakes(play: Play, tmp_path: Path) -> None:
     )
     run = play("deploy.yml", *NEXT, "-e", f"@{path}")
     _refused(run, "application.directory: must be an absolute path", "application.pages[0].path: must begin with /")
+
+
+def _commit(version: str) -> str:
+    return str(json.loads((EVIDENCE / SITE / version / "attestation.json").read_text())["commit"])
+
+
+def _evidence(directory: Path, version: str, **files: str) -> tuple[str, str]:
+    """Arguments that let a release have this evidence alone."""
+    (directory / version).mkdir()
+    for name, content in files.items():
+        (directory / version / name.replace("_", ".")).write_text(content)
+    return "-e", f"release_evidence_directory={directory}"
+
+
+@pytest.mark.promise("G1", "G2", "G7")
+def test_a_release_without_evidence_outside_the_window(play: Play, tmp_path: Path) -> None:
+    _refused(
+        play("deploy.yml", *NEXT, *_evidence(tmp_path, "1.2.0"), *closed_window()),
+        f"tests: there is no evidence in {tmp_path}/1.2.0: put the CI's attestation.json",
+        f"review: there is no record in {tmp_path}/1.2.0: write review.yml there",
+        "or say why not: -e release_window_override='WHY'",
+    )
+
+
+@pytest.mark.promise("G1", "G3", "G9")
+def test_evidence_for_another_commit_and_a_version_that_the_changelog_lacks(play: Play, tmp_path: Path) -> None:
+    attestation = (EVIDENCE / SITE / "1.2.0" / "attestation.json").read_text()
+    run = play("deploy.yml", "-e", "release_version=main", *_evidence(tmp_path, "main", attestation_json=attestation))
+    _refused(
+        run,
+        f"tests: the evidence is for commit {_commit('1.2.0')[:12]}, and main is {_commit('1.1.0')[:12]}",
+        "changelog: the changelog has no entry for main: write '## [main] - ",
+        "documentation: docs/customers/main.md is not there at ",
+    )
+
+
+@pytest.mark.promise("G1", "G4")
+def test_a_release_whose_tests_fail(play: Play, tmp_path: Path) -> None:
+    junit = (
+        f'<testsuite><properties><property name="commit" value="{_commit("1.2.0")}"/></properties>'
+        '<testcase classname="campaigns" name="create"><failure/></testcase></testsuite>'
+    )
+    notes = tmp_path / "notes"
+    run = play(
+        "deploy.yml", *NEXT, *_evidence(tmp_path, "1.2.0", rspec_xml=junit), "-e", f"release_notes_directory={notes}"
+    )
+    _refused(run, f"tests: {tmp_path}/1.2.0/rspec.xml: 1 of 1 tests failed (campaigns.create): mend the release")
+    # they can be read before the release is let in
+    assert "Campaigns have a budget" in (notes / "swarm-1.2.0.md").read_text()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from lab.witness import Witness
-from tests.scenarios.conftest import SITE, Run
+from tests.scenarios.conftest import SITE, Run, closed_window
 
 Play = Callable[..., Run]
 Look = Callable[[], Witness]
@@ -195,8 +195,11 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
     assert look().started == after.started
 
     # a release that was taken back may come again, and finds its jobs
-    forward = play("deploy.yml")
+    forward = play("deploy.yml", *closed_window(release_window_override="the way there is tried"))
     assert forward.returncode == 0, forward.output
+    (excused,) = json.loads(sh(f"cat $(ls {STATE}/runs/*-deploy.json | tail -1)"))["excused"]
+    assert (excused["gate"], excused["why"].rpartition(": ")[2]) == ("window", "the way there is tried")
+    assert "@" in excused["by"]
     assert look().release == "1.1.0"
     assert sh(f"{redis} zrange schedule 0 -1 withscores") == due
     assert sh(f"{redis} llen slipway:parked").strip() == "0"

@@ -130,3 +130,34 @@ def test_a_lock_that_is_young_is_waited_for(checkout: Checkout, remote: Path, mo
     begun = time.monotonic()
     checkout.check_out(git(remote, "rev-parse", "1.1.0^{commit}"))
     assert time.monotonic() - begun > 0.3
+
+
+@pytest.mark.promise("G3", "G9")
+def test_files_at_a_commit_are_read_before_it_is_fetched_and_nothing_here_changes(
+    tmp_path: Path, remote: Path, checkout: Checkout
+) -> None:
+    (remote / "docs").mkdir()
+    (remote / "docs/1.2.0.md").write_text("what is new\n")
+    (remote / "link").symlink_to("/etc/passwd")
+    git(remote, "add", "--all")
+    git(remote, "commit", "--quiet", "--message", "1.2.0")
+    commit = git(remote, "rev-parse", "HEAD")
+    before = sorted(checkout.directory.rglob("*"))
+    for asked in (checkout, Checkout(HostRunner(), tmp_path / "nothing", str(remote))):
+        with asked.holding(commit) as place:
+            assert asked.file_at(place, commit, "docs/1.2.0.md", 100) == "what is new\n"
+            assert asked.file_at(place, commit, "link", 100) == "/etc/passwd"
+            assert asked.file_at(place, commit, "docs", 100) is None
+            assert asked.file_at(place, commit, "absent", 100) is None
+            assert asked.names_at(place, commit, "docs") == ["1.2.0.md"]
+            assert asked.names_at(place, commit, "absent") == []
+            with pytest.raises(SlipwayError, match=r"docs/1\.2\.0\.md is larger than"):
+                asked.file_at(place, commit, "docs/1.2.0.md", 5)
+        assert not place.exists()
+    assert sorted(checkout.directory.rglob("*")) == before
+    assert not checkout.has_commit(commit)
+    checkout.fetch()
+    with checkout.holding(commit) as place:
+        assert place == checkout.directory
+    with pytest.raises(CommandError), checkout.holding("0" * 40):
+        pass

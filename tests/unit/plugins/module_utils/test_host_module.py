@@ -46,8 +46,9 @@ def test_a_call_may_add_to_what_is_hidden() -> None:
     [
         (SlipwayError(f"no such {SECRET}"), {"observations": []}),
         (
-            RefusedError(f"no such {SECRET}", [f"docker: {SECRET}"], [SEEN]),
+            RefusedError(f"no such {SECRET}", [f"docker: {SECRET}"], [SEEN], None),
             {
+                "notes": None,
                 "failures": ["docker: ********"],
                 "observations": [{**SEEN.to_dict(), "detail": "it said ********"}],
             },
