@@ -312,7 +312,8 @@ class _Watcher:
             path.replace(self.directory / "looks.1.jsonl")
         bad = [item.to_dict() for item in observations if item.ok is not True]
         pages = {item.subject: item.value for item in observations if item.probe == "page"}
-        line = {"at": self.site.ledger.now(), "verdict": verdict.overall, "pages": pages, "not_ok": bad}
+        seen = sorted({item.probe for item in observations if item.ok is not None})
+        line = {"at": self.site.ledger.now(), "verdict": verdict.overall, "seen": seen, "pages": pages, "not_ok": bad}
         with path.open("a", encoding="utf-8") as stream:
             path.chmod(0o600)
             stream.write(json.dumps(line) + "\n")

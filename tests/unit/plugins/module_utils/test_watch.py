@@ -111,6 +111,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path, monkeypatch)
 
 
+def test_a_look_says_what_it_saw_so_that_silence_is_no_proof(world: World) -> None:
+    world.sees = lambda: [*WELL, seen("health", "database", ok=None)]
+    world.look()
+    (line,) = (world.site.ledger.root / "watch" / "looks.jsonl").read_text().splitlines()
+    assert json.loads(line)["seen"] == ["page", "service"]
+    assert [item["probe"] for item in json.loads(line)["not_ok"]] == ["health"]
+
+
 def broken() -> list[Observation]:
     return [seen(), seen("service", "worker", ok=False)]
 
