@@ -9,6 +9,7 @@ from ._engine import carry_out
 from ._errors import RefusedError, SlipwayError
 from ._gates import Request, look
 from ._host_module import PATIENT, Module
+from ._issues import lines, met_before
 from ._plan_adopt import (
     VERSION,
     adopt,
@@ -18,6 +19,9 @@ from ._plan_adopt import (
 from ._plan_rollback import leave, release_to_take_back
 from ._site import Site
 from ._vulnerabilities import Evidence
+
+# Of what went wrong here before: so much is looked at, so many lines are shown.
+_ISSUES_READ, _ISSUES_TOLD = 20, 5
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
@@ -62,7 +66,9 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     elif adoptable(site):
         run["previous"] = observe_release(site).version
     observations = [item.to_dict() for item in seen.observations]
-    return {"changed": changed, "observations": observations, "run": run, "already": seen.already}
+    met = lines(met_before(site.ledger, _ISSUES_READ), _ISSUES_TOLD) if verb == "deploy" else []
+    told = {"observations": observations, "run": run, "already": seen.already, "met_before": met}
+    return {"changed": changed, **told}
 
 
 def _clear_up(site: Site, request: Request, timeout: float) -> bool:

@@ -52,7 +52,7 @@ _CONTROLLER_ONLY = frozenset(
     )
 )
 # Modules of our own that connect to no host either.
-_ON_CONTROLLER = frozenset(("read_reports", "rollback_criteria"))
+_ON_CONTROLLER = frozenset(("read_feedback", "read_reports", "rollback_criteria", "write_report"))
 # Modules that bring a release in or take it out: after one of them failed, what runs is not known.
 _MOVES_RELEASE = frozenset(("migrate", "switch", "rollback"))
 _RUN_KEYS = ("id", "token", "verb", "release", "previous", "commit")
