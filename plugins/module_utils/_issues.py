@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._armed import OWNER
 from ._criteria import ROLLBACK
 from ._ledger import LONGEST_FILE, WATCHED, entries
 from ._watch import UNPROVEN
@@ -67,7 +68,10 @@ def reason_of(run: Mapping[str, Any]) -> str | None:
         return "; ".join(decisive) or failed[0]
     if run.get("failure"):
         return str(run["failure"])
-    return f"asked for by {run.get('owner')}" if run.get("verb") == "rollback" else None
+    if run.get("verb") != "rollback":
+        return None
+    by_itself = run.get("owner") == OWNER
+    return "nobody was heard of any more" if by_itself else f"asked for by {run.get('owner')}"
 
 
 def why(ledger: Ledger, event: Mapping[str, Any]) -> str:

@@ -54,15 +54,20 @@ def test_of_several_runs_the_one_in_which_it_happened_tells_the_reason(tmp_path:
     assert [text.rpartition(": ")[2] for _, text in texts(story)] == ["the second reason", "the first reason"]
 
 
-def test_one_that_people_took_back_says_who(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "owner, said",
+    [("ben@controller", "asked for by ben@controller"), ("the host itself", "nobody was heard of any more")],
+    ids=["people", "host"],
+)
+def test_one_that_people_or_an_armed_host_took_back_says_so(tmp_path: Path, owner: str, said: str) -> None:
     story = Story(tmp_path)
     story.deploy("1.1.0")
     story.now += DAY
     with story.ledger.locked():
-        run = story.ledger.open_run("20261118T200000Z-rollback", "rollback", "ben@controller", "1.1.0")
+        run = story.ledger.open_run("20261118T200000Z-rollback", "rollback", owner, "1.1.0")
         story.ledger.update(current="1.0.0", history=story.ledger.event("1.1.0", "taken back", to="1.0.0"))
         story.ledger.close_run(run, {}, accept=False)
-    assert texts(story) == [("1.1.0", "taken back: asked for by ben@controller")]
+    assert texts(story) == [("1.1.0", f"taken back: {said}")]
 
 
 def test_a_breach_is_told_once_however_many_files_know_of_it(tmp_path: Path) -> None:
