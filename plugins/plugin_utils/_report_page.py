@@ -178,7 +178,7 @@ class Report:
 def render(template: str, report: Report) -> str:
     """Return the page. Whatever comes from outside is text there, never markup."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(moment=moment)
+    environment.filters.update(moment=moment, brief=brief)
     return environment.from_string(template).render(view(report)) + "\n"
 
 
@@ -212,8 +212,17 @@ def view(report: Report) -> dict[str, Any]:
 
 def moment(text: object) -> str:
     """A time for people; what is none as it stands."""
+    return _written(text, "%-d %b %Y, %H:%M:%S UTC")
+
+
+def brief(text: object) -> str:
+    """A time where there is little room."""
+    return _written(text, "%-d %b, %H:%M")
+
+
+def _written(text: object, form: str) -> str:
     try:
-        return f"{parse_timestamp(str(text)):%-d %b %Y, %H:%M:%S} UTC"
+        return f"{parse_timestamp(str(text)):{form}}"
     except ValueError:
         return str(text or "not known")
 

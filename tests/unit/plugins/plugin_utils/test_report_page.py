@@ -16,6 +16,7 @@ from ansible_collections.slipway.release.plugins.module_utils._host_module impor
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Release, Watch
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import (
     Report,
+    brief,
     moment,
     render,
     size,
@@ -312,3 +313,4 @@ def test_sizes_and_times_are_for_people() -> None:
         "<b>",
         "not known",
     )
+    assert (brief("2026-11-16T20:00:05Z"), brief("<b>")) == ("16 Nov, 20:00", "<b>")
