@@ -194,6 +194,7 @@ def _watch(
         "last": looks[-1]["at"] if looks else None,
         "kinds": _kinds(looks),
         "subjects": _subjects(looks),
+        "sockets": _sockets(looks),
         "points": _points(looks),
     }
 
@@ -221,6 +222,12 @@ def _kinds(looks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _words(item: Mapping[str, Any]) -> str:
     return f"{item['subject']}: {item['detail']}"
+
+
+def _sockets(looks: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The errors of WebSockets in the logs; None where there were none."""
+    found = [look["sockets"] for look in looks if look.get("sockets")]
+    return {"looks": len(found), "last": _words(found[-1][-1])} if found else None
 
 
 def _subjects(looks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -259,25 +259,27 @@ def _services(watch: Mapping[str, Any] | None) -> tuple[str, str]:
     return PASS, f"well in {looks - unwell} of {looks} looks from {watch['first'][:10]} to {watch['last'][:10]}"
 
 
+def socket_error(item: Mapping[str, Any]) -> bool:
+    """Whether an observation is about an error of a WebSocket in a log, however rare."""
+    if item["probe"] != LOG_KIND or (item["ok"] is True and not item["value"]):
+        return False
+    return _SOCKET.search(f"{item['subject']}: {item['detail']}") is not None
+
+
 def _sockets(history: Mapping[str, Any]) -> tuple[str, str]:
     """Judge by log lines alone: whether a broadcast arrives is another thing, and a criterion of the deploy."""
     watch = history["watch"]
-    subjects: Iterable[Mapping[str, Any]] = watch["subjects"] if watch is not None else ()
-    watched = [item for item in subjects if item["probe"] == LOG_KIND and item["bad"] + item["unseen"]]
-    in_runs = [
-        item
-        for run in history["runs"]
-        if run["release"] == history["version"] and run["verb"] == "deploy"
-        for item in run["observations"]
-        if item["probe"] == LOG_KIND and item["ok"] is not True
-    ]
-    wrong = [f"{item['subject']}: {item['detail']}" for item in [*watched, *in_runs]]
-    errors = [text for text in wrong if _SOCKET.search(text)]
-    if errors:
-        return FAIL, errors[0]
     seen = watch["kinds"].get(LOG_KIND, {}).get("seen", 0) if watch is not None else 0
+    if watch is not None and watch["sockets"] is not None:
+        return FAIL, f"in {watch['sockets']['looks']} looks: {watch['sockets']['last']}"
+    deploys = [run for run in history["runs"] if run["release"] == history["version"] and run["verb"] == "deploy"]
+    errors = [item for run in deploys for item in run["observations"] if socket_error(item)]
+    if errors:
+        return FAIL, f"in the deploy: {errors[-1]['subject']}: {errors[-1]['detail']}"
     if not seen:
         return UNKNOWN, "no logs were read after the deploy"
+    if seen < watch["looks"] * SEEN_SHARE:
+        return UNKNOWN, f"logs were read in {seen} of {watch['looks']} looks"
     return PASS, f"none in the logs of {seen} looks"
 
 

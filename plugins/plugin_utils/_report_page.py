@@ -41,6 +41,10 @@ _KINDS = {
     "exposure": "What stands open",
     "vulnerability": "Known vulnerabilities",
     "log": "Log signatures",
+    "job": "Jobs",
+    "latency": "Latency",
+    "query": "Slow queries",
+    "figure": "Figures of the application",
 }
 _PLANS = {
     "adopt": "Adopt what ran",
@@ -65,7 +69,7 @@ _OUTCOMES = {SUCCESS: GOOD, MIXED: UNSURE, FAILED: BAD, UNKNOWN: UNSURE}
 _SCORES = {-1: ("bad", BAD), 0: ("neutral", PLAIN), 1: ("good", GOOD)}
 # What the judge says of a criterion today; whatever else it comes to say is shown as it stands.
 _FINDING = ("id", "title", "mode", "verdict", "reason", "count", "looks", "missing", "threshold", "observations")
-_MOST_ROWS, _MOST_QUOTES = 25, 20
+_MOST_ROWS, _MOST_QUOTES, _LONGEST = 25, 20, 400
 
 
 @dataclass(frozen=True)
@@ -384,7 +388,7 @@ def _criterion(item: Mapping[str, Any]) -> dict[str, Any]:
         "reason": item.get("reason"),
         "statistic": f"{item.get('count') or 0} of {looks} breaches in a row",
         "threshold": "anything not well" if threshold is None else f"above {figure(threshold, unit)}",
-        "more": [(name, _plain(value)) for name, value in item.items() if name not in _FINDING],
+        "more": [(name, _plain(value)[:_LONGEST]) for name, value in item.items() if value and name not in _FINDING],
         "observations": [
             {**seen, "figure": figure(seen.get("value"), seen.get("unit"))} for seen in observations if seen
         ],

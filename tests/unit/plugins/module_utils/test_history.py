@@ -84,6 +84,19 @@ def test_the_looks_of_the_release_before_are_not_its_own(tmp_path: Path) -> None
     assert watch["until"] == story.ledger.moment(begun + DAY)
 
 
+def test_websocket_errors_of_the_looks_are_counted(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.deploy("1.1.0")
+    story.watch("1.1.0", looks=5, kinds=("log",))
+    path = story.ledger.root / "watch" / "looks.jsonl"
+    looks = [json.loads(line) for line in path.read_text().splitlines()]
+    looks[2]["sockets"] = [{"subject": "web: error WebSocket error occurred", "detail": "1 times, new"}]
+    path.write_text("".join(f"{json.dumps(look)}\n" for look in looks))
+    watch = of(story, "1.1.0")["watch"]
+    assert watch["sockets"] == {"looks": 1, "last": "web: error WebSocket error occurred: 1 times, new"}
+    assert watch["kinds"]["log"]["seen"] == 5
+
+
 def test_one_that_is_half_done_says_how_far_it_came(tmp_path: Path) -> None:
     story = Story(tmp_path)
     with story.ledger.locked():

@@ -22,6 +22,7 @@ from ansible_collections.slipway.release.plugins.module_utils._scorecard import 
     VOICES,
     Feedback,
     score,
+    socket_error,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,7 @@ WATCH: dict[str, Any] = {
     "short": None,
     "kinds": KINDS,
     "subjects": [],
+    "sockets": None,
 }
 
 
@@ -57,7 +59,7 @@ def results(history_: dict[str, Any], feedback_: Feedback | None) -> dict[str, s
 
 
 def log(detail: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 plain data
-    return {"probe": "log", "subject": "web", "bad": 0, "unseen": 1, "detail": detail, **changes}
+    return {"probe": "log", "subject": "web", "value": 1, "ok": True, "detail": detail, **changes}
 
 
 def test_a_good_week_is_a_success() -> None:
@@ -153,22 +155,37 @@ def test_services_are_healthy_when_the_looks_say_so(changes: dict[str, Any], res
 @pytest.mark.parametrize(
     "line", ["WebSocket error occurred: Broken pipe", "ActionCable: subscription rejected", "GET /cable 500"]
 )
-def test_a_websocket_error_in_the_logs_is_found_in_the_watch_and_in_the_deploy(line: str) -> None:
-    watched = history({**WATCH, "subjects": [log(line)]})
-    assert results(watched, feedback())[SOCKETS] == FAIL
-    run = {"release": "1.1.0", "verb": "deploy", "observations": [log(line, ok=None)]}
+@pytest.mark.parametrize("ok", [True, False, None])
+def test_a_websocket_error_in_the_logs_of_the_deploy_is_found_however_rare(line: str, ok: bool | None) -> None:
+    run = {"release": "1.1.0", "verb": "deploy", "observations": [log(line, ok=ok)]}
     assert results(history(runs=[run]), feedback())[SOCKETS] == FAIL
     other = {**run, "release": "1.0.0"}
     assert results(history(runs=[other]), feedback())[SOCKETS] == PASS
 
 
-def test_other_log_lines_are_no_websocket_errors() -> None:
-    assert results(history({**WATCH, "subjects": [log("PG::ConnectionBad")]}), feedback())[SOCKETS] == PASS
+def test_one_that_the_watch_found_is_told() -> None:
+    sockets = {"looks": 3, "last": "web: error WebSocket error occurred"}
+    card = score(history({**WATCH, "sockets": sockets}), feedback())
+    found = next(item for item in card.measures if item.name == SOCKETS)
+    assert (found.result, found.reason) == (FAIL, "in 3 looks: web: error WebSocket error occurred")
+    assert card.outcome == MIXED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"detail": "PG::ConnectionBad"}, {"detail": "0 errors of /cable in 200 lines", "value": 0}, {"probe": "page"}],
+    ids=["other", "none", "kind"],
+)
+def test_whatever_else_is_logged_is_no_websocket_error(changes: dict[str, Any]) -> None:
+    assert not socket_error(log(**{"detail": "WebSocket error", **changes}))
+    assert socket_error(log("WebSocket error"))
 
 
 def test_logs_that_nobody_read_prove_nothing() -> None:
     kinds = {name: item for name, item in KINDS.items() if name != "log"}
     assert results(history({**WATCH, "kinds": kinds}), feedback())[SOCKETS] == UNKNOWN
+    few = {**KINDS, "log": {**WELL, "seen": 1295}}
+    assert results(history({**WATCH, "kinds": few}), feedback())[SOCKETS] == UNKNOWN
 
 
 def test_a_release_that_was_taken_back_failed_whatever_else_is_well() -> None:
