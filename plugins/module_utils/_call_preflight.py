@@ -11,6 +11,7 @@ from ._evidence import Evidence
 from ._forecast import forecast
 from ._gates import Request, look
 from ._host_module import PATIENT, Module
+from ._issues import lines, met_before
 from ._plan_adopt import (
     VERSION,
     adopt,
@@ -20,6 +21,9 @@ from ._plan_adopt import (
 from ._plan_rollback import leave, release_to_take_back
 from ._site import Site
 from ._vulnerabilities import Evidence as Scans
+
+# Of what went wrong here before: so much is looked at, so many lines are shown.
+_ISSUES_READ, _ISSUES_TOLD = 20, 5
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
@@ -71,7 +75,8 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
         run["previous"] = observe_release(site).version
     told = {"observations": [item.to_dict() for item in seen.observations], "already": seen.already, "notes": notes}
     plan = forecast(site, version or "", run, seen) if verb == "deploy" else []
-    return {"changed": changed, "run": run, "plan": plan, **told}
+    met = lines(met_before(site.ledger, _ISSUES_READ), _ISSUES_TOLD) if verb == "deploy" else []
+    return {"changed": changed, "run": run, "plan": plan, "met_before": met, **told}
 
 
 def _clear_up(site: Site, request: Request, timeout: float) -> bool:

@@ -6,7 +6,7 @@ One directory a site, on the host, so that it survives the controller:
     ledger.json       the state below, replaced atomically
     lock              the flock that every state-changing process holds from its beginning to its end
     journal.jsonl     the write-ahead record: a line before and after each step
-    releases/VERSION/ the release's record, its source, what it replaced, its certificate
+    releases/VERSION/ the release's record, its source, what it replaced, its certificate, how people found it
     backups/ID/       dumps and their manifests
     runs/ID.json      the evidence and the verdict of each run
 """
@@ -29,6 +29,9 @@ from ._observation import parse_timestamp
 
 FORMAT = 1
 CONTROLLER_TIMEOUT = 900.0
+
+# Bytes of a file beside the state that are read at most.
+LONGEST_FILE = 8_000_000
 
 # The event with which a watch ends: it leaves everything as it is.
 WATCHED = "watched"
@@ -300,6 +303,13 @@ class Ledger:
                 return record["started"], (ended - begun).total_seconds()
         return None
 
+    def assessment(self, version: str) -> dict[str, Any] | None:
+        """How people found that a release did; None when nobody assessed it, or it cannot be read."""
+        try:
+            return _entry((self.release_directory(version) / "assessment.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+
     def check_unchanged(self, version: str, commit: str) -> None:
         """Refuse a version that this site knows as another commit."""
         known = self.release(version)
@@ -326,7 +336,12 @@ class Ledger:
 
     def now(self) -> str:
         """The time in UTC, ISO 8601."""
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+        return self.moment(self._clock())
+
+    @staticmethod
+    def moment(seconds: float) -> str:
+        """A time in seconds since the epoch, as `now` tells it."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
     def stamp(self) -> str:
         """The time as a part of a name, in lower case."""
@@ -535,6 +550,11 @@ class Ledger:
         """Keep how the data was before a release touched it."""
         write_file(self.release_directory(version) / "baseline.json", (json.dumps(baseline) + "\n").encode())
 
+    def save_assessment(self, version: str, assessment: Mapping[str, Any]) -> None:
+        """Keep how people found that a release did."""
+        content = json.dumps(assessment, indent=1) + "\n"
+        write_file(self.release_directory(version) / "assessment.json", content.encode())
+
     def save_certificate(self, certificate: Certificate) -> None:
         """Keep what the rehearsal of a release found."""
         content = json.dumps(certificate.to_dict(), indent=1) + "\n"
@@ -576,9 +596,19 @@ class Ledger:
         return [entry for entry in map(_entry, lines[-count:]) if entry is not None]
 
 
-def _entry(line: str) -> dict[str, Any] | None:
+def entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a file with one on each line, oldest first; of a long one the newest."""
     try:
-        entry: dict[str, Any] = json.loads(line)
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - LONGEST_FILE))
+            yield from filter(None, (_entry(line.decode(errors="replace")) for line in stream))
+    except FileNotFoundError:
+        return
+
+
+def _entry(text: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(text)
     except ValueError:
         return None
-    return entry
+    return entry if isinstance(entry, dict) else None

@@ -12,7 +12,7 @@ import json
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ._metrics import ended, render
 from ._plan_rollback import migrations_to_undo, way_back
 from ._probe import Request, prober
 from ._profile import secrets
+from ._scorecard import socket_error
 
 if TYPE_CHECKING:
     from ._observation import Observation
@@ -319,7 +320,13 @@ class _Watcher:
             path.replace(self.directory / "looks.1.jsonl")
         bad = [item.to_dict() for item in observations if item.ok is not True]
         pages = {item.subject: item.value for item in observations if item.probe == "page"}
-        line = {"at": self.site.ledger.now(), "verdict": verdict.overall, "pages": pages, "not_ok": bad}
+        seen = sorted({item.probe for item in observations if item.ok is not None})
+        line: dict[str, Any] = {"at": self.site.ledger.now(), "verdict": verdict.overall, "seen": seen}
+        line.update(pages=pages, not_ok=bad)
+        sockets = [item for item in map(asdict, observations) if socket_error(item)]
+        if sockets:
+            # a few are no reason to go back, and all of them one in the scorecard
+            line["sockets"] = sockets
         with path.open("a", encoding="utf-8") as stream:
             path.chmod(0o600)
             stream.write(json.dumps(line) + "\n")

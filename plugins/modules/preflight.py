@@ -102,6 +102,11 @@ observations:
   returned: always
   type: list
   elements: dict
+met_before:
+  description: What went wrong with earlier releases of this site, a few lines, the newest first.
+  returned: success
+  type: list
+  elements: str
 failures:
   description: One line for each gate that does not hold.
   returned: failure

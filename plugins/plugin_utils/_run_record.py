@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import secrets
@@ -14,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ansible_collections.slipway.release.plugins.module_utils._bounded import bounded
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
 from ansible_collections.slipway.release.plugins.module_utils._observation import timestamp
 
@@ -52,14 +52,13 @@ _CONTROLLER_ONLY = frozenset(
     )
 )
 # Modules of our own that connect to no host either.
-_ON_CONTROLLER = frozenset(("read_evidence", "read_reports", "rollback_criteria", "write_notes"))
+_ON_CONTROLLER = frozenset(
+    ("read_evidence", "read_feedback", "read_reports", "rollback_criteria", "write_notes", "write_report")
+)
 # Phases in which nothing can change yet.
 _BEFORE_ANYTHING = frozenset(("verdict", "security", "release", "preflight"))
 # Modules that bring a release in or take it out: after one of them failed, what runs is not known.
 _MOVES_RELEASE = frozenset(("migrate", "switch", "rollback"))
-_LONGEST_TEXT = 2000
-_LONGEST_LIST = 1000
-_DEEPEST = 8
 _RUN_KEYS = ("id", "token", "verb", "release", "previous", "commit")
 _OBSERVATION_KEYS = ("probe", "subject", "at", "value", "unit", "ok", "detail")
 
@@ -143,20 +142,6 @@ def phase_of(role: str | None, path: str | None) -> str | None:
     file = PurePosixPath((path or "").rpartition(":")[0])
     # checking a role's arguments has the path of the play, and is none of the phases
     return file.stem if file.parent.name == "tasks" else None
-
-
-def bounded(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """The value as plain JSON data of a bounded size."""
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth < _DEEPEST and isinstance(value, Mapping):
-        return {bounded(str(key)): bounded(value[key], depth + 1) for key in list(value)[:_LONGEST_LIST]}
-    if depth < _DEEPEST and isinstance(value, (list, tuple)):
-        return [bounded(item, depth + 1) for item in value[:_LONGEST_LIST]]
-    text = str(value)
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 4]} ..."
 
 
 def _count(value: object) -> int:

@@ -162,6 +162,7 @@ def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
         ("playbooks/cache_warm.yml", ()),
         ("playbooks/monitor.yml", ("-e", "monitor_looks=1")),
         ("playbooks/scan.yml", ()),
+        ("playbooks/report.yml", ("-e", "report_directory=build/never")),
         ("playbooks/status.yml", ()),
         ("playbooks/unlock.yml", ()),
         ("playbooks/accept.yml", ()),
@@ -174,7 +175,7 @@ def test_check_mode_changes_nothing_and_tells_what_would_change(
     assert run.returncode == 0, run.output
     assert (look(), sh(LEDGER)) == at_rest
     would_change = (
-        playbook in {"rollback.yml", "playbooks/backup.yml", "playbooks/accept.yml"}
+        playbook in {"rollback.yml", "playbooks/backup.yml", "playbooks/accept.yml", "playbooks/report.yml"}
         or "release_version=1.2.0" in arguments
     )
     assert (run.changed > 0) == would_change, run.output
@@ -191,6 +192,30 @@ def test_gates_cannot_be_stepped_past(play: Play, look: Look) -> None:
         assert look() == before
     play("deploy.yml", "-e", "release_version=1.2.0", "--tags", "switch")
     assert look() == before
+
+
+@pytest.mark.promise("W1", "W2", "X3")
+def test_a_report_tells_of_the_release_and_what_people_wrote_down_is_met_before_the_next(
+    play: Play, tmp_path: Path
+) -> None:
+    reports = ("playbooks/report.yml", "-e", f"report_directory={tmp_path}")
+    run = play(*reports)
+    assert (run.returncode, run.changed) == (0, 1), run.output
+    page = (tmp_path / f"{SITE}-1.1.0.html").read_text()
+    assert "swarm 1.1.0 took the place of 1.0.0 on " in page
+    assert "<script" not in page
+    assert "restored into a PostgreSQL of its own and compared" in page
+    data = json.loads((tmp_path / f"{SITE}-1.1.0.json").read_text())
+    assert data["scorecard"]["outcome"] == "unknown"
+    assert {item["plan"] for item in data["history"]["journal"]} >= {"stage", "backup", "rehearse", "migrate", "switch"}
+
+    feedback = tmp_path / "feedback.yml"
+    issues = [{"date": "2026-11-24", "text": "The window was too short"}]
+    feedback.write_text(yaml.safe_dump({"release": "1.1.0", "bugs": [], "issues": issues}))
+    assessed = play(*reports, "-e", f"report_feedback={feedback}")
+    assert (assessed.returncode, assessed.changed) == (0, 2), assessed.output
+    asked = play("playbooks/preflight.yml", "-e", "release_version=1.2.0")
+    assert "met before: 1.1.0, 2026-11-24: The window was too short" in " ".join(asked.output.split())
 
 
 @pytest.mark.promise("U1")

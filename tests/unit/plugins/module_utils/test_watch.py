@@ -115,6 +115,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path, monkeypatch)
 
 
+def test_a_look_says_what_it_saw_so_that_silence_is_no_proof(world: World) -> None:
+    world.sees = lambda: [*WELL, seen("health", "database", ok=None)]
+    world.look()
+    (line,) = (world.site.ledger.root / "watch" / "looks.jsonl").read_text().splitlines()
+    assert json.loads(line)["seen"] == ["page", "service"]
+    assert [item["probe"] for item in json.loads(line)["not_ok"]] == ["health"]
+
+
+def test_a_websocket_error_is_noted_however_rare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.look()
+    monkeypatch.setattr(_watch, "socket_error", lambda item: item["subject"] == "worker")
+    world.look()
+    first, second = (world.site.ledger.root / "watch" / "looks.jsonl").read_text().splitlines()
+    assert "sockets" not in json.loads(first)
+    assert [item["subject"] for item in json.loads(second)["sockets"]] == ["worker"]
+
+
 def broken() -> list[Observation]:
     return [seen(), seen("service", "worker", ok=False)]
 

@@ -13,7 +13,6 @@ from ansible_collections.slipway.release.plugins.plugin_utils._run_record import
     SKIPPED,
     UNREACHABLE,
     Ended,
-    bounded,
     phase_of,
     write,
 )
@@ -259,18 +258,6 @@ def test_strange_results_are_survived(strange: object) -> None:
         story.ours(module, dict.fromkeys(keys, strange), arguments={"application": strange, "verb": strange})
         story.ours(module, {"results": strange}, looped=True, status=FAILED)
     json.dumps(story.record(), allow_nan=False)
-
-
-def test_values_are_bounded() -> None:
-    deep: list[Any] = []
-    for _ in range(50):
-        deep = [deep]
-    value = bounded(
-        {"text": "x" * 5000, "list": list(range(5000)), "nan": float("nan"), "path": Path("/a"), "deep": deep}
-    )
-    assert len(value["text"]) == 2000
-    assert len(value["list"]) == 1000
-    assert (value["nan"], value["path"]) == (None, "/a")
 
 
 def test_only_a_run_with_our_tasks_is_ours() -> None:
