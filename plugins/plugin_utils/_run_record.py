@@ -52,7 +52,7 @@ _CONTROLLER_ONLY = frozenset(
     )
 )
 # Modules of our own that connect to no host either.
-_ON_CONTROLLER = frozenset(("read_evidence", "read_reports", "rollback_criteria", "write_notes"))
+_ON_CONTROLLER = frozenset(("announce", "read_evidence", "read_reports", "rollback_criteria", "write_notes"))
 # Phases in which nothing can change yet.
 _BEFORE_ANYTHING = frozenset(("verdict", "security", "release", "preflight"))
 # Modules that bring a release in or take it out: after one of them failed, what runs is not known.
@@ -200,6 +200,7 @@ class _Host:
     verdict: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     failed: dict[str, str] | None = None
+    announced: list[dict[str, Any]] = field(default_factory=list)
     moved: bool = False
     went_back: bool = False
     taken_back: str | None = None
@@ -263,6 +264,8 @@ class Collector:
         for item in observations if isinstance(observations, list) else ():
             if isinstance(item, Mapping):
                 host.observations.append({key: bounded(item.get(key)) for key in _OBSERVATION_KEYS})
+        told = part.get("announce_outcome")
+        host.announced += bounded(told) if isinstance(told, list) else []
         host.rails_boots += _count(part.get("rails_boots"))
         if event.ours is None:
             return
@@ -362,6 +365,7 @@ class Collector:
             "verdict": host.verdict,
             "after": host.after,
             "failed": host.failed if failed else None,
+            "announced": host.announced,
             "lost": host.lost,
             "logs": host.logs,
             "remote_calls": host.remote_calls,
