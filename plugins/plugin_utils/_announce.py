@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.slipway.release.plugins.module_utils._changelog import Notes, parse
+from ansible_collections.slipway.release.plugins.module_utils._changelog import CustomerNotes, customer_notes, parse
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
 from ansible_collections.slipway.release.plugins.module_utils._delivery import DeliveryError, mail, post, trust
 from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
@@ -34,7 +34,7 @@ from ._announcement import (
     read_channels,
     render,
     safe_name,
-    tell_notes,
+    with_notes,
 )
 from ._outbox import FAILED, SENT, UNKNOWN, Entry, Outbox
 
@@ -48,7 +48,7 @@ class Request:
     """What is asked for.
 
     :param run: the run at work; None by hand.
-    :param changelog: the application's changelog on the controller; `notes` is its entry, where that was read already.
+    :param changelog: the application's changelog on the controller; `notes` is what was read of it already.
     :param preview: render to files, send nothing.
     :param resend: send again what may be there already.
     """
@@ -59,7 +59,7 @@ class Request:
     templates: Path
     run: str | None = None
     changelog: Path | None = None
-    notes: Notes | None = None
+    notes: CustomerNotes | None = None
     preview: bool = True
     resend: bool = False
 
@@ -85,7 +85,7 @@ def read(given: Mapping[str, Any]) -> Request:
     run, changelog = reader.text("run"), reader.text("changelog")
     outbox, templates = reader.text("outbox", required=True), reader.text("templates", required=True)
     preview, resend = reader.flag("preview", default=True), reader.flag("resend", default=False)
-    notes = reader.inside("notes", _entry)
+    notes = reader.inside("notes", _customer_notes)
     ledger = reader.raw("ledger")
     if announcement.event in {SUCCESS, ROLLBACK}:
         if isinstance(ledger, Mapping) and "current" in ledger:
@@ -127,8 +127,7 @@ def announce(request: Request, clock: Clock | None = None) -> Told:
     clock = clock or Clock()
     outbox = Outbox(request.outbox, request.announcement.site, clock)
     with outbox.locked():
-        it = request.announcement
-        it = replace(it, **tell_notes(it, _notes(request)), about=_about(request, outbox))
+        it = replace(with_notes(request.announcement, _notes(request)), about=_about(request, outbox))
         text = render(it, request.templates, clock.now().date())
         if request.preview:
             return _preview(outbox, it, text, request.channels)
@@ -145,18 +144,15 @@ def _true(announcement: Announcement, current: object, problems: list[str]) -> A
     return replace(announcement, standing=str(current) if current and not stands else None)
 
 
-def _entry(reader: Reader) -> Notes | None:
-    """Read the entry of the release as preflight hands it on."""
-    given = {name: reader.raw(name, required=True) for name in ("version", "date", "sections")}
-    sections = given["sections"]
-    if not isinstance(sections, Mapping) or not all(isinstance(items, list) for items in sections.values()):
-        reader.problem("sections", "must be a mapping of headings to lists")
-        return None
-    told = {str(heading): tuple(map(str, items)) for heading, items in sections.items()}
-    return Notes(str(given["version"]), str(given["date"]), told)
+def _customer_notes(reader: Reader) -> CustomerNotes | None:
+    """Read the notes as preflight hands them on."""
+    version, date = reader.text("version", required=True), reader.text("date", required=True)
+    kinds = ("new", "breaking", "action_required", "fixed", "known_issues")
+    told = {kind: reader.texts(kind, lambda _: None, repeated=True) for kind in kinds}
+    return None if version is None or date is None else CustomerNotes(version, date, **told)
 
 
-def _notes(request: Request) -> Notes | None:
+def _notes(request: Request) -> CustomerNotes | None:
     """The entry of the release; read only where it is told."""
     path = request.changelog
     if path is None:
@@ -168,7 +164,7 @@ def _notes(request: Request) -> Notes | None:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text in UTF-8"
         raise AnnounceError(f"announce.changelog: {path}: {reason}") from error
-    return parse(text, request.announcement.release)
+    return customer_notes(parse(text, request.announcement.release))
 
 
 def _about(request: Request, outbox: Outbox) -> str:

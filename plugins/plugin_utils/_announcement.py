@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.slipway.release.plugins.module_utils._changelog import CustomerNotes, Notes, customer_notes
+from ansible_collections.slipway.release.plugins.module_utils._changelog import CustomerNotes
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._plan_adopt import VERSION
 from ansible_collections.slipway.release.plugins.module_utils._profile import Mail, read_mail, webhook_url
@@ -23,7 +23,6 @@ WINDOW, START, SUCCESS, ROLLBACK, NOTES = "window", "start", "success", "rollbac
 EVENTS = (WINDOW, START, SUCCESS, ROLLBACK, NOTES)
 # Events that tell what a release brings, and those that belong to a run.
 TELL_NOTES, OF_A_RUN = (WINDOW, SUCCESS, NOTES), (START, SUCCESS, ROLLBACK)
-KNOWN_ISSUES = "known issues"
 _TEMPLATES = ("announcement.txt.j2", "announcement.html.j2")
 
 
@@ -94,7 +93,6 @@ class Announcement:
     standing: str | None = None
     window: Window | None = None
     notes: CustomerNotes | None = None
-    known_issues: tuple[str, ...] = ()
     support: Support | None = None
 
     @property
@@ -105,7 +103,6 @@ class Announcement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a webhook is told, ready for JSON."""
-        notes = None if self.notes is None else {**asdict(self.notes), "known_issues": list(self.known_issues)}
         return {
             "id": self.id,
             "event": self.event,
@@ -115,7 +112,7 @@ class Announcement:
             "release": self.release,
             "standing": self.standing,
             "window": None if self.window is None else self.window.to_dict(),
-            "notes": notes,
+            "notes": None if self.notes is None else asdict(self.notes),
             "support": None if self.support is None else asdict(self.support),
         }
 
@@ -161,21 +158,14 @@ def read_announcement(reader: Reader) -> Announcement:
     )
 
 
-def known_issues(notes: Notes) -> tuple[str, ...]:
-    """What is known not to work in a release, by its changelog."""
-    return next((items for heading, items in notes.sections.items() if heading.lower() == KNOWN_ISSUES), ())
-
-
-def tell_notes(announcement: Announcement, notes: Notes | None) -> dict[str, Any]:
-    """What of the notes goes into an announcement, as changes of it.
+def with_notes(announcement: Announcement, notes: CustomerNotes | None) -> Announcement:
+    """The announcement with the notes, where it tells them.
 
     :raises AnnounceError: notes alone are to be told, and there are none.
     """
-    if announcement.event not in TELL_NOTES:
-        return {}
     if notes is None and announcement.event == NOTES:
         raise AnnounceError(f"there are no notes of {announcement.release}: announce_changelog names the changelog")
-    return {} if notes is None else {"notes": customer_notes(notes), "known_issues": known_issues(notes)}
+    return replace(announcement, notes=notes if announcement.event in TELL_NOTES else None)
 
 
 def render(announcement: Announcement, templates: Path, today: date) -> Text:

@@ -385,7 +385,7 @@ def test_channels_that_make_no_sense_are_said_without_what_is_in_them(
         ({"changelog": None}, "there are no notes of 1.2.0"),
         ({"event": "success"}, "announce.ledger: is required for the event success: what stands on the site"),
         ({"outbox": "/dev/null"}, "the outbox cannot be used: [Errno"),
-        ({"notes": {"version": "1.2.0", "date": "2026-11-20", "sections": ["x"]}}, "announce.notes.sections: must be"),
+        ({"notes": {"version": "1.2.0", "date": "2026-11-20", "new": "x"}}, "announce.notes.new: must be a list"),
     ],
 )
 def test_what_cannot_be_announced_is_one_line(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
@@ -395,7 +395,7 @@ def test_what_cannot_be_announced_is_one_line(tmp_path: Path, changes: dict[str,
 
 
 def test_notes_come_from_preflight_where_no_file_is_named(tmp_path: Path) -> None:
-    notes = {"version": "1.2.0", "date": "2026-11-20", "sections": {"Added": ["By the repository."]}}
+    notes = {"version": "1.2.0", "date": "2026-11-20", "new": ["By the repository."], "fixed": []}
     tell(tmp_path, changelog=None, notes=notes)
     assert "- By the repository." in (tmp_path / "handover/customer-a-1.2.0-notes.txt").read_text()
 

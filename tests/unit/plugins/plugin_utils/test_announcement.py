@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils._changelog import CustomerNotes, Notes
+from ansible_collections.slipway.release.plugins.module_utils._changelog import CustomerNotes
 from ansible_collections.slipway.release.plugins.module_utils._reader import Reader
 from ansible_collections.slipway.release.plugins.plugin_utils._announcement import (
     EVENTS,
     AnnounceError,
     Announcement,
     Text,
-    known_issues,
     read_announcement,
     render,
-    tell_notes,
+    with_notes,
 )
 
 from tests.unit.plugins.plugin_utils.announcing import SUPPORT, TEMPLATES, WINDOW
@@ -46,7 +45,7 @@ def problems_of(**given: object) -> list[str]:
 def announcement(event: str, **changes: Any) -> Announcement:  # noqa: ANN401 - any field
     plain = {"event": event, "site": "customer-a", "application": "swarm", "product": "Swarm", "release": "1.2.0"}
     made = read_announcement(Reader("announce", {**plain, "window": WINDOW, "support": SUPPORT}, []))
-    return replace(made, **{"notes": NOTES, "known_issues": ("Exports are slow.",), **changes})
+    return replace(made, **{"notes": NOTES, **changes})
 
 
 def said(event: str, **changes: Any) -> Text:  # noqa: ANN401 - the same
@@ -106,8 +105,8 @@ def _run_together(words: Iterable[str]) -> str:
 @pytest.mark.promise("A1")
 @pytest.mark.parametrize("event", ["window", "success", "notes"])
 def test_what_is_new_what_broke_and_what_to_do_is_told(event: str) -> None:
-    notes = Notes("1.2.0", "2026-11-20", {"Added": ("a",), "Breaking": ("b",), "Action required": ("c",)})
-    told = said(event, **tell_notes(announcement(event), notes)).text
+    notes = CustomerNotes("1.2.0", "2026-11-20", new=("a",), breaking=("b",), action_required=("c",))
+    told = said(event, notes=with_notes(announcement(event), notes).notes).text
     # what has to be done comes first
     order = [told.index(words) for words in ("What you have to do:\n- c", "as before:\n- b", "What is new:\n- a")]
     assert order == sorted(order)
@@ -115,38 +114,36 @@ def test_what_is_new_what_broke_and_what_to_do_is_told(event: str) -> None:
 
 @pytest.mark.parametrize("event", ["start", "rollback"])
 def test_a_start_and_a_rollback_need_no_notes(event: str) -> None:
-    assert tell_notes(announcement(event), Notes("1.2.0", "2026-11-20", {"Added": ("a",)})) == {}
-    assert "What is new" not in said(event, notes=None, known_issues=()).text
+    assert with_notes(announcement(event), NOTES).notes is None
+    assert "What is new" not in said(event, notes=None).text
 
 
 def test_notes_alone_need_notes() -> None:
     with pytest.raises(AnnounceError, match=r"there are no notes of 1\.2\.0: announce_changelog"):
-        tell_notes(announcement("notes"), None)
-    assert tell_notes(announcement("success"), None) == {}
+        with_notes(announcement("notes"), None)
+    assert with_notes(announcement("success"), None).notes is None
 
 
 @pytest.mark.promise("A3")
 def test_a_success_says_what_is_known_not_to_work_who_helps_and_where_to_say_what_one_thinks() -> None:
-    notes = Notes("1.2.0", "2026-11-20", {"Added": ("a",), "Known Issues": ("Exports are `slow`.",)})
-    assert known_issues(notes) == ("Exports are `slow`.",)
-    told = said("success", **tell_notes(announcement("success"), notes)).text
+    told = said("success", notes=replace(NOTES, known_issues=("Exports are `slow`.",))).text
     assert "What is known not to work yet:\n- Exports are slow.\n" in told
     assert "Until Tuesday 1 December 2026 we look after this release with priority." in told
     assert f"question:\n{SUPPORT['contact']}\nWe answer {SUPPORT['hours']}.\n" in told
     assert told.endswith(f"Tell us what you think of it:\n{SUPPORT['feedback']}\n")
-    assert "feedback" not in said("start", known_issues=()).text
+    assert "feedback" not in said("start").text
 
 
 def test_a_release_before_which_nothing_stood_is_not_said_to_be_in_service() -> None:
-    told = said("rollback", standing=None, notes=None, known_issues=()).text
+    told = said("rollback", standing=None, notes=None).text
     assert "1.2.0 was stopped. Nothing is in service yet." in told
     assert "as before" not in told
 
 
 def test_html_is_escaped_wherever_text_comes_from_others() -> None:
     evil = '<script>alert("x")</script>'
-    notes = replace(NOTES, new=(evil,), breaking=(evil,), action_required=(evil,), fixed=(evil,))
-    html = said("success", product=evil, notes=notes, known_issues=(evil,), release=evil).html
+    notes = replace(NOTES, new=(evil,), breaking=(evil,), action_required=(evil,), fixed=(evil,), known_issues=(evil,))
+    html = said("success", product=evil, notes=notes, release=evil).html
     assert "<script" not in html
     assert html.count("&lt;script&gt;alert(&#34;x&#34;)") >= 6
     parsed = _Words()
@@ -197,7 +194,8 @@ def test_a_window_over_midnight_names_both_days() -> None:
 def test_the_same_announcement_has_the_same_id_and_another_has_another() -> None:
     one = announcement("start", about="r1")
     assert one.id == announcement("start", about="r1", notes=None, product="Other").id
-    others = [replace(one, **{name: "x"}) for name in ("site", "application", "release", "event", "about")]
+    names = ("site", "application", "release", "event", "about")
+    others = [replace(one, **{name: "x"}) for name in names]  # type: ignore[arg-type]  # they are all texts
     assert len({one.id, *(item.id for item in others)}) == 6
 
 
@@ -218,7 +216,7 @@ def test_templates_that_are_wrong_are_one_line(tmp_path: Path, files: dict[str, 
 
 
 def test_every_event_is_rendered_with_nothing_but_what_it_needs() -> None:
-    bare = {"window": None, "support": None, "known_issues": (), "notes": None}
+    bare = {"window": None, "support": None, "notes": None}
     for event in EVENTS:
         needed: dict[str, Any] = {"window": announcement("window").window} if event == "window" else {}
         needed |= {"notes": NOTES} if event == "notes" else {}
