@@ -60,7 +60,8 @@ options:
     description: The application's changelog on the controller, in the format of Keep a Changelog.
     type: str
   notes:
-    description: What was read of it already, as M(slipway.release.write_notes) returns it, where O(changelog) is left out.
+    description: What was read of it already, as M(slipway.release.write_notes) returns it, where O(changelog) is left
+      out.
     type: dict
   support:
     description: Who helps in the first week.
