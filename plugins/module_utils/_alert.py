@@ -8,13 +8,11 @@ lost. The file is for the operator's own tools.
 from __future__ import annotations
 
 import json
-import smtplib
-import ssl
-import urllib.request
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
+
+from ._delivery import DeliveryError, mail, post, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from ._profile import Alert, Mail
 
 WEBHOOK, MAIL = "webhook", "mail"
-_TIMEOUT = 15.0
 _MOST_PENDING = 50
 
 
@@ -53,38 +50,25 @@ def deliver(alert: Alert, pending: Iterable[Mapping[str, Any]]) -> tuple[list[di
             try:
                 _send(alert, channel, item["message"])
                 continue
-            except (OSError, HTTPException, smtplib.SMTPException, ValueError) as error:
-                problems[channel] = f"{channel}: {type(error).__name__}"
+            except DeliveryError as error:
+                problems[channel] = f"{channel}: {error}"
         left.append(dict(item))
     return left, sorted(problems.values())
 
 
 def _send(alert: Alert, channel: str, message: Mapping[str, Any]) -> None:
     """Tell one message; nothing to do where the profile names the channel no more."""
-    trusted = ssl.create_default_context(cafile=alert.ca_file)
+    trusted = trust(alert.ca_file)
     if channel == WEBHOOK and alert.webhook is not None:
-        body = json.dumps(message).encode()
-        request = urllib.request.Request(alert.webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - the profile allows http and https alone
-        with urllib.request.urlopen(request, timeout=_TIMEOUT, context=trusted) as answer:  # noqa: S310 - as above
-            answer.read(1)
+        post(alert.webhook, message, trusted)
     if channel == MAIL and alert.mail is not None:
-        _mail(alert.mail, trusted, message)
+        mail(alert.mail, _letter(alert.mail, message), trusted)
 
 
-def _mail(mail: Mail, trusted: ssl.SSLContext, message: Mapping[str, Any]) -> None:
+def _letter(settings: Mail, message: Mapping[str, Any]) -> EmailMessage:
     letter = EmailMessage()
-    letter["From"], letter["To"] = mail.sender, ", ".join(mail.to)
+    letter["From"], letter["To"] = settings.sender, ", ".join(settings.to)
     letter["Subject"] = f"{message['application']} on {message['host']}: {message['event']}"
-    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=mail.sender.rpartition("@")[2])
+    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=settings.sender.rpartition("@")[2])
     letter.set_content("\n".join(f"{name}: {value}" for name, value in message.items()) + "\n")
-    always = mail.tls == "always"
-    with (
-        smtplib.SMTP_SSL(mail.server, mail.port, timeout=_TIMEOUT, context=trusted)
-        if always
-        else smtplib.SMTP(mail.server, mail.port, timeout=_TIMEOUT)
-    ) as server:
-        if mail.tls == "starttls":
-            server.starttls(context=trusted)
-        if mail.user is not None and mail.password is not None:
-            server.login(mail.user, mail.password)
-        server.send_message(letter)
+    return letter

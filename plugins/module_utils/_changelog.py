@@ -30,6 +30,7 @@ CHANGED = "Changed"
 ACTION_REQUIRED, BREAKING = "Action required", "Breaking"
 # What customers are told of, by the heading that it stands below; any other heading is for developers.
 _NEW, _BREAKING, _FIXED = {"added", "changed"}, {"breaking", "removed"}, {"fixed", "security"}
+_KNOWN_ISSUES = {"known"}
 _ENTRY = re.compile(r"##[ \t]+\[?[vV]?(?P<version>[0-9A-Za-z][0-9A-Za-z._+-]*)\]?(?:\([^()]*\))?(?P<rest>.*)")
 _DATE = re.compile(r"[ \t]+[-\u2013\u2014][ \t]+(\d{4}-\d{2}-\d{2})(?![0-9])")
 _SECTION = re.compile(r"###[ \t]+(.*)")
@@ -79,6 +80,7 @@ class CustomerNotes:
     :param breaking: what no longer works as it did.
     :param action_required: what the customer has to do.
     :param fixed: what was mended.
+    :param known_issues: what is known not to work yet.
     """
 
     version: str
@@ -87,6 +89,7 @@ class CustomerNotes:
     breaking: tuple[str, ...] = ()
     action_required: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    known_issues: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -132,7 +135,8 @@ def parse(text: str, version: str | None = None) -> Notes:
 
 def customer_notes(notes: Notes) -> CustomerNotes:
     """Pick out what concerns customers. The labels `**Action required:**` and `**Breaking:**` go before the heading."""
-    picked: dict[str, list[str]] = {"new": [], "breaking": [], "action_required": [], "fixed": []}
+    kinds = ("new", "breaking", "action_required", "fixed", "known_issues")
+    picked: dict[str, list[str]] = {kind: [] for kind in kinds}
     for heading, items in notes.sections.items():
         for item in items:
             label = _LABEL.match(item)
@@ -146,8 +150,8 @@ def _kind(heading: str) -> str | None:
     name = heading.lower()
     if name == ACTION_REQUIRED.lower():
         return "action_required"
-    known = (("breaking", _BREAKING), ("new", _NEW), ("fixed", _FIXED))
-    return next((kind for kind, names in known if name.split(" ")[0] in names), None)
+    told = (("breaking", _BREAKING), ("new", _NEW), ("fixed", _FIXED), ("known_issues", _KNOWN_ISSUES))
+    return next((kind for kind, names in told if name.split(" ")[0] in names), None)
 
 
 def _bare(version: str) -> str:

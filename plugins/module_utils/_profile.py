@@ -460,7 +460,7 @@ _variable = like(_VARIABLE, "must be the name of a variable: letters, digits and
 _identifier = like(
     _IDENTIFIER, "must be a database identifier: at most 63 letters, digits, _, $ and -, a letter or _ first"
 )
-_address = like(_ADDRESS, "must be an address such as anna@example.com")
+address = like(_ADDRESS, "must be an address such as anna@example.com")
 _host = like(_HOST, "must be a host name, with a port if need be")
 _server = like(_SERVER, "must be a host name; its port stands beside it")
 _header = like(_HEADER, "must be the name of a header")
@@ -720,11 +720,12 @@ def _watch(reader: Reader) -> Watch:
 
 
 def _alert(reader: Reader) -> Alert:
-    webhook, ca_file = reader.text("webhook", _webhook), reader.text("ca_file", _absolute)
-    return Alert(webhook, reader.inside("mail", _mail), ca_file)
+    webhook, ca_file = reader.text("webhook", webhook_url), reader.text("ca_file", _absolute)
+    return Alert(webhook, reader.inside("mail", read_mail), ca_file)
 
 
-def _webhook(value: str) -> str | None:
+def webhook_url(value: str) -> str | None:
+    """What is wrong with an URL that takes messages."""
     try:
         parts = urlsplit(value)
         host, _port = parts.hostname, parts.port
@@ -735,9 +736,10 @@ def _webhook(value: str) -> str | None:
     return None if good else "must begin with http:// or https:// and name a host"
 
 
-def _mail(reader: Reader) -> Mail | None:
-    server, sender = reader.text("server", _server, required=True), reader.text("from", _address, required=True)
-    to, port = reader.texts("to", _address), reader.number("port", Mail.port, least=1, most=65535)
+def read_mail(reader: Reader) -> Mail | None:
+    """Read a mail server, and to whom it is to deliver."""
+    server, sender = reader.text("server", _server, required=True), reader.text("from", address, required=True)
+    to, port = reader.texts("to", address), reader.number("port", Mail.port, least=1, most=65535)
     tls = reader.text("tls", one_of(("starttls", "always", "never")), default=Mail.tls)
     user, password = reader.text("user"), reader.text("password")
     if not to:

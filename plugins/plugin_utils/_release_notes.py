@@ -14,6 +14,7 @@ TITLES = (
     ("breaking", "What no longer works as before"),
     ("new", "What is new"),
     ("fixed", "What was mended"),
+    ("known_issues", "What is known not to work yet"),
 )
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]*)\)")
 _MARKS = re.compile(r"\*\*|`")

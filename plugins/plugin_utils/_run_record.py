@@ -53,7 +53,15 @@ _CONTROLLER_ONLY = frozenset(
 )
 # Modules of our own that connect to no host either.
 _ON_CONTROLLER = frozenset(
-    ("read_evidence", "read_feedback", "read_reports", "rollback_criteria", "write_notes", "write_report")
+    (
+        "announce",
+        "read_evidence",
+        "read_feedback",
+        "read_reports",
+        "rollback_criteria",
+        "write_notes",
+        "write_report",
+    )
 )
 # Phases in which nothing can change yet.
 _BEFORE_ANYTHING = frozenset(("verdict", "security", "release", "preflight"))
@@ -185,6 +193,7 @@ class _Host:
     verdict: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     failed: dict[str, str] | None = None
+    announced: list[dict[str, Any]] = field(default_factory=list)
     moved: bool = False
     went_back: bool = False
     taken_back: str | None = None
@@ -248,6 +257,8 @@ class Collector:
         for item in observations if isinstance(observations, list) else ():
             if isinstance(item, Mapping):
                 host.observations.append({key: bounded(item.get(key)) for key in _OBSERVATION_KEYS})
+        told = part.get("announce_outcome")
+        host.announced += bounded(told) if isinstance(told, list) else []
         host.rails_boots += _count(part.get("rails_boots"))
         if event.ours is None:
             return
@@ -347,6 +358,7 @@ class Collector:
             "verdict": host.verdict,
             "after": host.after,
             "failed": host.failed if failed else None,
+            "announced": host.announced,
             "lost": host.lost,
             "logs": host.logs,
             "remote_calls": host.remote_calls,

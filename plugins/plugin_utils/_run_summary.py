@@ -28,6 +28,8 @@ def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> li
     if host["after"] is not None:
         lines.append(_plain(f"  After going back, {host['release_running'] or 'nothing'} was judged:"))
         lines += _verdict(host["after"])
+    for item in host["announced"]:
+        lines += _announced(item)
     lines += _phases(host)
     calls = f"remote calls {host['remote_calls']}, Rails boots {host['rails_boots']}, {record['seconds']:.1f} s in all"
     lines += _wrapped("  cost    ", calls)
@@ -114,6 +116,15 @@ def _deciding(item: Mapping[str, Any]) -> str:
     value = last.get("value")
     figure = f"{value:.1f} {last.get('unit')}, " if item.get("threshold") and value is not None else ""
     return _clean(f"{last.get('subject')}: {figure}{last.get('detail')}")
+
+
+def _announced(item: Mapping[str, Any]) -> list[Line]:
+    """What became of one announcement; one that customers did not get, or perhaps, stands out."""
+    good = item.get("state") in {"sent", "preview"}
+    by = f" by {item.get('channel')}" if item.get("channel") else ""
+    why = f": {item.get('detail')}" if item.get("detail") else ""
+    told = f"{item.get('event')}{by}: {item.get('state')}{why}"
+    return _wrapped("  told    ", told, tone=PLAIN if good else BAD)
 
 
 def _phases(host: Mapping[str, Any]) -> list[Line]:

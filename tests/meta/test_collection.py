@@ -23,7 +23,8 @@ from ansible_collections.slipway.release.plugins.modules import preflight, probe
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections/ansible_collections/slipway/release"
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-ON_CONTROLLER = {"read_evidence", "read_feedback", "read_reports", "rollback_criteria", "write_notes", "write_report"}
+# those that reach a host are links to one plugin
+ON_CONTROLLER = {path.stem for path in (ROOT / "plugins/action").glob("*.py") if not path.is_symlink()}
 CALLS = [name for name in MODULES if name not in {"host_call", *ON_CONTROLLER}]
 LIBRARY = sorted((ROOT / "plugins/module_utils").glob("_*.py"))
 

@@ -20,6 +20,7 @@ Look = Callable[[], Witness]
 Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
+ANNOUNCE = json.dumps({"announce_channels": {"file": "build/lab/handover"}, "announce_outbox": "build/lab/announce"})
 LEDGER = f"find {STATE} -type f | sort | xargs sha256sum"
 
 
@@ -166,6 +167,7 @@ def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
         ("playbooks/status.yml", ()),
         ("playbooks/unlock.yml", ()),
         ("playbooks/accept.yml", ()),
+        ("playbooks/announce.yml", ("-e", ANNOUNCE, "-e", "announce_event=success")),
     ],
 )
 def test_check_mode_changes_nothing_and_tells_what_would_change(
@@ -179,6 +181,19 @@ def test_check_mode_changes_nothing_and_tells_what_would_change(
         or "release_version=1.2.0" in arguments
     )
     assert (run.changed > 0) == would_change, run.output
+
+
+@pytest.mark.promise("A2")
+def test_customers_are_told_what_the_ledger_knows_and_once(play: Play, tmp_path: Path) -> None:
+    there = {"announce_channels": {"file": str(tmp_path)}, "announce_outbox": str(tmp_path / "outbox")}
+    success = ("playbooks/announce.yml", "-e", json.dumps({**there, "announce_preview": False}), "-e")
+    for sent_now in (1, 0):
+        run = play(*success, "announce_event=success")
+        assert (run.returncode, run.changed) == (0, sent_now), run.output
+    assert (tmp_path / f"{SITE}-1.1.0-success.txt").read_text().startswith("swarm 1.1.0 is in service\n")
+    run = play(*success, "announce_event=rollback")
+    assert run.returncode != 0
+    assert f"1.1.0 stands on {SITE}: rollback would not be true" in run.output
 
 
 def test_gates_cannot_be_stepped_past(play: Play, look: Look) -> None:

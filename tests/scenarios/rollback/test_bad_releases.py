@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -46,12 +47,14 @@ def test_the_witness_sees_a_changed_row_a_changed_file_and_a_changed_schema(look
     ],
 )
 def test_a_bad_release_is_taken_back(
-    play: Play, look: Look, sh: Sh, version: str, criterion: str, said: str, policy: str
+    play: Play, look: Look, sh: Sh, tmp_path: Path, version: str, criterion: str, said: str, policy: str
 ) -> None:
     before = look()
     # a release that brings a variable of its own leaves none behind
     brought = json.dumps({"application_environment": {"BROUGHT_BY": version, "THREADS": "1"}})
-    run = play("deploy.yml", "-e", f"release_version={version}", "-e", brought, "-e", f"rehearse_policy={policy}")
+    told = json.dumps({"announce_channels": {"file": str(tmp_path)}, "announce_outbox": str(tmp_path / "outbox")})
+    asked = ("-e", f"release_version={version}", "-e", f"rehearse_policy={policy}")
+    run = play("deploy.yml", *asked, "-e", brought, "-e", told)
     after = look()
     assert run.returncode != 0
     assert f"{version} was taken back, 1.1.0 runs" in run.output
@@ -71,6 +74,9 @@ def test_a_bad_release_is_taken_back(
         assert after.started == before.started
 
     site = run.record["hosts"][SITE]
+    told_of = [(item["event"], item["state"]) for item in site["announced"]]
+    assert told_of == [("start", "sent"), ("rollback", "sent")]
+    assert "1.1.0 is in service, as before." in (tmp_path / f"{SITE}-{version}-rollback.txt").read_text()
     # the way there and the way back together
     assert site["remote_calls"] <= 30
     assert 1 <= site["rails_boots"] <= 2

@@ -199,3 +199,11 @@ def test_what_was_written_is_read(sections: dict[str, list[str]]) -> None:
     )
     if sections:
         assert parse(text, "1.0.0").sections == {name: tuple(items) for name, items in sections.items()}
+
+
+@pytest.mark.promise("A3")
+@pytest.mark.parametrize("heading", ["Known issues", "Known Issues", "KNOWN ISSUES"])
+def test_what_is_known_not_to_work_is_told_and_is_no_note_by_itself(heading: str) -> None:
+    told = customer_notes(parse(f"## [1.0.0] - 2026-11-20\n### {heading}\n- Exports are `slow`.\n"))
+    assert told.known_issues == ("Exports are `slow`.",)
+    assert told.empty

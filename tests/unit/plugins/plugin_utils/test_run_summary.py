@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.plugin_utils._run_record import FAILED
-from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import BAD, GOOD, WIDTH, summary
+from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import BAD, GOOD, PLAIN, WIDTH, summary
 
 from tests.unit.plugins.plugin_utils.run_story import RUN, Story, bad_deploy, good_deploy, refused, seen, verdict
 
@@ -138,3 +138,20 @@ def test_a_verdict_of_another_shape_is_survived(broken: dict[str, Any]) -> None:
     story = Story().opened().ours("rollback_criteria", {"verdict": broken})
     assert block(story)
     assert verdict("hold") != broken
+
+
+@pytest.mark.promise("A2")
+def test_what_customers_were_told_is_told_and_what_they_may_not_know_stands_out() -> None:
+    told = [
+        {"event": "start", "channel": "mail", "state": "sent", "detail": None},
+        {"event": "success", "channel": "mail", "state": "unknown", "detail": "no answer came"},
+        {"event": "success", "channel": "", "state": "failed", "detail": "a secret is missing"},
+    ]
+    story = good_deploy().task("ansible.builtin.debug", {"announce_outcome": told})
+    assert [line for line in block(story) if "told" in line[0]] == [
+        ("  told    start by mail: sent", PLAIN),
+        ("  told    success by mail: unknown: no answer came", BAD),
+        ("  told    success: failed: a secret is missing", BAD),
+    ]
+    assert story.host()["announced"] == told
+    assert story.host()["outcome"] == "deployed"
