@@ -29,6 +29,7 @@ PROBES = (
     "gate",
     "exposure",
     "vulnerability",
+    *("log", "job", "latency", "query", "figure"),
 )
 # Subjects of the kind vulnerability: how many are new, and how many going back would bring back.
 VULNERABILITY, NEW, WAY_BACK = "vulnerability", "new", "way back"
@@ -65,6 +66,7 @@ class Observation:
     :param unit: the unit of `value`.
     :param ok: whether it is as it should be; None when it could not be seen.
     :param detail: one line for people, without secrets.
+    :param of: for a count, out of how many `value` was counted since the look before.
     """
 
     probe: str
@@ -74,6 +76,7 @@ class Observation:
     unit: str | None
     ok: bool | None
     detail: str
+    of: float | None = None
 
     def __post_init__(self) -> None:
         problem = _problem(self)
@@ -86,7 +89,7 @@ class Observation:
         if not isinstance(mapping, Mapping):
             raise ObservationError(f"observation: must be a mapping, not {type(mapping).__name__}")
         names = [item.name for item in fields(cls)]
-        missing = [name for name in names if name not in mapping]
+        missing = [name for name in names if name not in mapping and name != "of"]
         unknown = sorted(str(name) for name in mapping if name not in names)
         if missing or unknown:
             parts = [
@@ -98,8 +101,11 @@ class Observation:
         return cls(**mapping)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping ready for JSON."""
-        return asdict(self)
+        """Return a mapping ready for JSON; `of` stands there only for a count."""
+        mapping = asdict(self)
+        if self.of is None:
+            del mapping["of"]
+        return mapping
 
 
 def _problem(item: Observation) -> str | None:
@@ -109,6 +115,8 @@ def _problem(item: Observation) -> str | None:
     checks = (
         (item.probe in PROBES, f"probe must be one of {', '.join(PROBES)}"),
         (item.value is None or _is_number(item.value), "value must be a finite number or null"),
+        (item.of is None or _is_count(item.of), "of must be a number of at least 0 or null"),
+        (item.of is None or _is_count(item.value), "value must be a number of at least 0 where of is given"),
         (item.unit is None or _is(item.unit, str), "unit must be text or null"),
         (item.ok is None or _is(item.ok, bool), "ok must be true, false or null"),
         (_is_timestamp(item.at), f"at must be an ISO 8601 time with a zone, not {item.at!r}"),
@@ -122,6 +130,10 @@ def _is(value: object, kind: type) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: float | None) -> bool:
+    return value is not None and _is_number(value) and value >= 0
 
 
 def _is_timestamp(text: str) -> bool:

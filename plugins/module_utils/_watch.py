@@ -68,13 +68,20 @@ class Memory:
     tried: bool = False
 
 
-def begin(
-    site: Site, version: str, application: Mapping[str, Any], criteria: Sequence[Any], undo_timeout: float
+def begin(  # noqa: PLR0913 - what a watch has to know
+    site: Site,
+    version: str,
+    application: Mapping[str, Any],
+    criteria: Sequence[Any],
+    undo_timeout: float,
+    *,
+    baseline: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Let the host look after `version` from now on; returns why it does not, where it cannot.
 
     :param application: the profile as it was given, with the login: the pages lie behind it.
     :param undo_timeout: seconds that undoing the migrations may take.
+    :param baseline: what was counted before the release, as the judge takes it.
     """
     policy = site.profile.watch
     if not policy.hours:
@@ -82,7 +89,7 @@ def begin(
     if cannot_arm() is not None:
         return "systemd does not run here: nobody looks after the release but you, by playbooks/monitor.yml"
     given = {name: value for name, value in application.items() if value is not None}
-    settings = {"application": given, "criteria": list(criteria), "timeout": undo_timeout}
+    settings = {"application": given, "criteria": list(criteria), "timeout": undo_timeout, "baseline": baseline}
     directory = site.ledger.root / "watch"
     directory.mkdir(mode=0o700, exist_ok=True)
     _remember(directory, Memory(version))
@@ -141,7 +148,9 @@ class _Watcher:
         self.site, self.settings, self.watch = site, settings, watch
         self.policy = site.profile.watch
         self.directory = site.ledger.root / "watch"
-        self.criteria = [replace(item, looks=max(item.looks, LOOKS)) for item in parse(settings["criteria"])]
+        given = parse(settings["criteria"])
+        # counts have been confirmed by their test
+        self.criteria = [item if item.counts else replace(item, looks=max(item.looks, LOOKS)) for item in given]
         self.memory = _recall(self.directory, watch.release)
 
     def look(self) -> tuple[str, int]:
@@ -174,7 +183,8 @@ class _Watcher:
         for _ in range(LOOKS):
             found = self._probe(kinds)
             seen += found
-            judged, verdict = judge(self.criteria, State.from_dict(self.memory.judged), found)
+            remembered, baseline = State.from_dict(self.memory.judged), self.settings.get("baseline")
+            judged, verdict = judge(self.criteria, remembered, found, baseline=baseline)
             self.memory.judged = judged.to_dict()
             if verdict.overall == ROLLBACK or not any(map(self._breaches, found)):
                 break

@@ -23,7 +23,9 @@ GOOD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"value": None, "unit": None, "ok": None}, {"ok": False, "value": 3}, {"of": 600}]
+)
 def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
     mapping = {**GOOD, **changes}
     assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == mapping
@@ -44,6 +46,9 @@ def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
         ({"ok": 1}, "ok must be true, false or null"),
         ({"ok": "true"}, "ok must be true, false or null"),
         ({"detail": None}, "detail must be text"),
+        ({"of": -1}, "of must be a number of at least 0 or null"),
+        ({"of": True}, "of must be a number of at least 0 or null"),
+        ({"of": 9, "value": None}, "value must be a number of at least 0 where of is given"),
     ],
 )
 def test_what_is_no_observation_is_refused_in_one_line(changes: dict[str, Any], reason: str) -> None:
