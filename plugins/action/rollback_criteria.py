@@ -26,6 +26,7 @@ class ActionModule(ActionBase):
                 "criteria": {"type": "list", "elements": "dict", "required": True},
                 "observations": {"type": "list", "elements": "dict", "required": True},
                 "state": {"type": "dict", "default": {}},
+                "baseline": {"type": "dict", "default": {}},
                 "deadline": {"type": "bool", "default": False},
                 "fail": {"type": "bool", "default": True},
             }
@@ -33,7 +34,9 @@ class ActionModule(ActionBase):
         try:
             criteria = parse(given["criteria"])
             observations = [Observation.from_dict(item) for item in given["observations"]]
-            state, verdict = judge(criteria, State.from_dict(given["state"]), observations, deadline=given["deadline"])
+            before = State.from_dict(given["state"])
+            asked = {"baseline": given["baseline"], "deadline": given["deadline"]}
+            state, verdict = judge(criteria, before, observations, **asked)
         except SlipwayError as error:
             return {**result, "failed": True, "msg": str(error)}
         failed = given["fail"] and verdict.overall == ROLLBACK

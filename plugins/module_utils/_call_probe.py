@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._criteria import counted_before
 from ._errors import SlipwayError
 from ._host_module import Module
 from ._observation import parse_timestamp
@@ -39,9 +40,11 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
             with site.ledger.locked():
                 site.ledger.check_run(token)
 
-    findings = prober(site.profile, hidden, alive=alive).run(request_of(module))
+    looking = prober(site.profile, hidden, alive=alive)
+    findings = looking.run(request_of(module))
     return {
         "changed": findings.changed,
         "observations": [item.to_dict() for item in findings.observations],
+        "baseline": counted_before(looking.before()),
         "skipped_flows": list(findings.skipped),
     }

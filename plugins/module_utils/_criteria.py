@@ -1,27 +1,59 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rollback criteria as data, and the judge: a pure function of them, of what was seen before and of what is new."""
+"""The rollback criteria as data, and the judge: a pure function of them, of what was seen before and of what is new.
+
+A criterion either looks at single observations (so many breaches in a row), or has `counts`: then it compares how often
+something happens with how often it happened before the release, by the test of `_sequential`. What happened before is
+the baseline, plain data that somebody collected before the release and hands to every judgement unchanged:
+
+    {probe: {subject: {"events": 312, "trials": 86400, "blocks": [[events, trials], ...]}}}
+
+`blocks` are in order, of ten minutes each, at least 36 (six hours) with trials in them. `events` and `trials` are their
+sums, for people.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from ._errors import SlipwayError
-from ._observation import NEW, PROBES, VULNERABILITY, WAY_BACK, Observation
+from ._observation import NEW, PROBES, VULNERABILITY, WAY_BACK, Observation, parse_timestamp
 from ._reader import Reader, like, one_of
+from ._sequential import Baseline, Evidence, Tally, shares
 
 MODES = ("enforce", "warn", "shadow")
 HOLD, ROLLBACK, INCONCLUSIVE = "hold", "rollback", "inconclusive"
 
+_NO_STATE = "state: is not what an earlier judgement returned as its state: hand it on unchanged"
 # The keys of a state are parted by spaces.
 _IDENTITY = like(re.compile(r"[A-Za-z0-9_.-]{1,40}"), "must be up to 40 letters, digits, dots, dashes, underscores")
 _HIGHEST, _MOST_LOOKS = 1e9, 1000
+# Outsiders can cause lines of a log, so that one of our own probes must find something at the same time.
+LOG, OWN = "log", frozenset(("page", "health", "flow", "service", "worker", "job"))
+# The kinds of which a host notes counts before a release.
+_COUNTED = ("log", "job", "latency")
+# So many comparisons are shown.
+_SHOWN = 10
 
 
 class CriteriaError(SlipwayError):
     """Criteria, or a state, that cannot be judged by; the message lists every problem."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How counts are compared with the baseline.
+
+    :param error: the probability that a release under which nothing became more frequent is ever found guilty: of all
+        subjects and all looks together.
+    :param at_least: how many times as frequent it must have become to matter.
+    """
+
+    error: float
+    at_least: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +65,7 @@ class Criterion:
     :param unit: the unit of `over`; values in another unit are not looked at.
     :param looks: how many breaches of the same subject in a row it takes.
     :param required: kinds that must have been seen by the deadline: no evidence is never a pass.
+    :param counts: compare counts with the baseline; a single observation is then no breach.
     """
 
     id: str
@@ -43,10 +76,11 @@ class Criterion:
     unit: str | None = None
     looks: int = 1
     required: tuple[str, ...] = ()
+    counts: Counts | None = None
 
     def breached_by(self, item: Observation) -> bool | None:
         """Whether an observation breaches the criterion; None when it says nothing about it."""
-        if item.probe not in self.probes or item.ok is None or _is_way_back(item):
+        if item.probe not in self.probes or item.ok is None or self.counts or _is_way_back(item):
             return None
         if self.over is None:
             return not item.ok
@@ -64,10 +98,12 @@ class State:
 
     :param breaches: for `CRITERION PROBE SUBJECT` the breaches in a row, the latest last, as mappings.
     :param seen: for each `CRITERION PROBE` of which at least one observation was evidence.
+    :param counts: for `CRITERION PROBE SUBJECT` what was counted since the release.
     """
 
     breaches: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     seen: frozenset[str] = frozenset()
+    counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> State:
@@ -75,19 +111,22 @@ class State:
 
         :raises CriteriaError: it is something else.
         """
-        breaches, seen = mapping.get("breaches", {}), mapping.get("seen", [])
+        breaches, seen, counts = mapping.get("breaches", {}), mapping.get("seen", []), mapping.get("counts", {})
         shaped = isinstance(breaches, Mapping) and all(isinstance(items, list) for items in breaches.values())
-        if not shaped or not isinstance(seen, list) or set(mapping) - {"breaches", "seen"}:
-            raise CriteriaError("state: is not what an earlier judgement returned as its state: hand it on unchanged")
+        counted = isinstance(counts, Mapping) and all(isinstance(item, Mapping) for item in counts.values())
+        if not shaped or not counted or not isinstance(seen, list) or set(mapping) - {"breaches", "seen", "counts"}:
+            raise CriteriaError(_NO_STATE)
         try:
             found = {str(key): [Observation.from_dict(item).to_dict() for item in breaches[key]] for key in breaches}
         except SlipwayError as error:
             raise CriteriaError(f"state: {error}") from error
-        return cls(found, frozenset(map(str, seen)))
+        return cls(found, frozenset(map(str, seen)), {str(key): dict(item) for key, item in counts.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping ready for JSON."""
-        return {"breaches": {key: list(value) for key, value in self.breaches.items()}, "seen": sorted(self.seen)}
+        breaches = {key: list(value) for key, value in self.breaches.items()}
+        counts = {key: dict(item) for key, item in self.counts.items()}
+        return {"breaches": breaches, "seen": sorted(self.seen), "counts": counts}
 
 
 @dataclass(frozen=True)
@@ -97,6 +136,8 @@ class Finding:
     :param count: the longest run of breaches of one subject.
     :param observations: the breaches; the last one decides.
     :param missing: the required kinds of evidence that were not seen.
+    :param compared: of a criterion with counts, what became more frequent, the strongest evidence first: the counts,
+        what was expected, the baseline, and the logarithms of the statistic and of its threshold.
     """
 
     id: str
@@ -109,6 +150,7 @@ class Finding:
     missing: tuple[str, ...]
     threshold: float | None
     observations: tuple[Mapping[str, Any], ...]
+    compared: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,17 +205,31 @@ def _criterion(reader: Reader) -> Criterion | None:
         reader.problem("looks", f"must be a whole number, not {looks:g}")
     if given == []:
         reader.problem("probes", "must name at least one kind of observation")
+    counts = reader.inside("counts", _counts)
+    if counts and (over is not None or unit is not None or looks != 1):
+        reader.problem("counts", "needs no over, no unit and no looks")
     if (over is None) != (unit is None):
         reader.problem("over", "needs a unit, and a unit needs over")
     if set(required) - set(probes):
         reader.problem("required", "must be among probes")
     if identity is None or title is None:
         return None
-    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks), required)
+    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks), required, counts)
+
+
+def _counts(reader: Reader) -> Counts | None:
+    error = reader.number("error", None, least=1e-6, most=0.1)
+    at_least = reader.number("at_least", Counts.at_least, least=1, most=_HIGHEST)
+    return None if error is None or at_least is None else Counts(error, at_least)
 
 
 def judge(
-    criteria: Sequence[Criterion], state: State, observations: Iterable[Observation], *, deadline: bool = False
+    criteria: Sequence[Criterion],
+    state: State,
+    observations: Iterable[Observation],
+    *,
+    baseline: Mapping[str, Any] | None = None,
+    deadline: bool = False,
 ) -> tuple[State, Verdict]:
     """Judge what was seen.
 
@@ -181,14 +237,19 @@ def judge(
     has happened once is not undone by looking again. One that could not be made is no evidence.
 
     :param observations: in the order in which they were made.
+    :param baseline: how often things happened before the release, the same at each look; see the top of this file.
     :param deadline: nothing more will be seen: required evidence that is missing is a reason to go back, and so is a
         breach that is not disproved.
     :returns: what to remember, and the verdict.
     """
     breaches = {key: list(value) for key, value in state.breaches.items()}
     seen = set(state.seen)
+    comparisons = _Comparisons(criteria, state.counts, _baselines(baseline or {}))
     for item in observations:
         for criterion in criteria:
+            if criterion.counts and item.probe in criterion.probes and item.ok is not None and item.of is not None:
+                seen.add(f"{criterion.id} {item.probe}")
+                comparisons.add(criterion, item)
             if _is_way_back(item) and item.probe in criterion.probes:
                 breaches[_way_back(criterion)] = [item.to_dict()] if item.ok is False else []
             breached = criterion.breached_by(item)
@@ -200,10 +261,139 @@ def judge(
                 breaches.setdefault(key, []).append(item.to_dict())
             elif len(breaches.get(key, ())) < criterion.looks:
                 breaches.pop(key, None)
-    after = State(breaches, frozenset(seen))
-    findings = tuple(_finding(criterion, after, deadline=deadline) for criterion in criteria)
+        agreed = _own_breach(criteria, breaches)
+        for key, decided in comparisons.decided():
+            if decided.probe != LOG or agreed:
+                breaches.setdefault(key, [decided.to_dict()])
+    after = State(breaches, frozenset(seen), comparisons.to_dict())
+    findings = tuple(_finding(criterion, after, comparisons, deadline=deadline) for criterion in criteria)
     overall = _overall([finding for finding in findings if finding.mode == "enforce"])
     return after, Verdict(overall, deadline, findings)
+
+
+def counted_before(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick out of what was noted before a release what counts are compared with: the baseline of `judge`."""
+    return {probe: noted[probe] for probe in _COUNTED if probe in noted}
+
+
+def _baselines(given: Mapping[str, Any]) -> dict[tuple[str, str], Baseline]:
+    """Read a baseline; a subject of which too little is known has none.
+
+    :raises CriteriaError: it has another shape.
+    """
+    found = {}
+    try:
+        for probe, subjects in given.items():
+            for subject, counted in subjects.items():
+                estimated = Baseline.of([(float(events), float(trials)) for events, trials in counted["blocks"]])
+                if estimated is not None:
+                    found[probe, subject] = estimated
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CriteriaError(
+            'baseline: must be {probe: {subject: {"events": n, "trials": n, "blocks": [[events, trials], ...]}}}'
+        ) from error
+    return found
+
+
+class _Comparisons:
+    """The counts of every criterion that has some, beside their baselines."""
+
+    def __init__(
+        self,
+        criteria: Sequence[Criterion],
+        kept: Mapping[str, Mapping[str, Any]],
+        baselines: Mapping[tuple[str, str], Baseline],
+    ) -> None:
+        self._tallies: dict[str, Tally] = {}
+        self._errors: dict[str, float] = {}
+        self._evidence: dict[str, Evidence | None] = {}
+        self._latest: dict[str, str] = {}
+        self._kept = kept
+        for criterion in criteria:
+            known = {place: item for place, item in baselines.items() if place[0] in criterion.probes}
+            if criterion.counts is None or not known:
+                continue
+            for (place, item), share in zip(known.items(), shares(list(known.values()))):
+                key = " ".join((criterion.id, *place))
+                self._errors[key] = criterion.counts.error * share
+                try:
+                    self._tallies[key] = Tally(item, kept.get(key))
+                    self._latest[key] = str(kept[key]["at"]) if key in kept else ""
+                except (KeyError, TypeError, ValueError) as error:
+                    raise CriteriaError(_NO_STATE) from error
+                self._weigh(criterion.counts, key)
+
+    def _weigh(self, counts: Counts, key: str) -> None:
+        self._evidence[key] = self._tallies[key].strongest(self._errors[key], counts.at_least)
+
+    def add(self, criterion: Criterion, item: Observation) -> None:
+        """Count what an observation counted; without a baseline there is nothing to compare it with."""
+        key = f"{criterion.id} {item.probe} {item.subject}"
+        if key not in self._tallies or criterion.counts is None or item.value is None or item.of is None:
+            return
+        self._tallies[key].add(parse_timestamp(item.at).timestamp(), item.value, item.of)
+        self._latest[key] = item.at
+        self._weigh(criterion.counts, key)
+
+    def decided(self) -> list[tuple[str, Observation]]:
+        """What is found to have become more frequent, as of now."""
+        found = []
+        for key, evidence in self._evidence.items():
+            if evidence is not None and evidence.decided:
+                _, probe, subject = key.split(" ", 2)
+                told, of = round(evidence.events, 1), round(evidence.trials, 1)
+                at, detail = self._latest[key], _more(evidence)
+                found.append((key, Observation(probe, subject, at, told, "events", ok=False, detail=detail, of=of)))
+        return found
+
+    def to_dict(self) -> dict[str, Mapping[str, Any]]:
+        """What to remember, also of criteria that are not judged by now."""
+        mine = {key: {**tally.to_dict(), "at": self._latest[key]} for key, tally in self._tallies.items()}
+        return {**self._kept, **{key: item for key, item in mine.items() if item["at"]}}
+
+    def known(self, criterion: Criterion) -> bool:
+        """Whether there is a baseline for anything that a criterion counts."""
+        return any(key.startswith(f"{criterion.id} ") for key in self._tallies)
+
+    def shown(self, criterion: Criterion) -> list[dict[str, Any]]:
+        """What became more frequent, the strongest evidence first, with all that a person needs to argue with it."""
+        found = []
+        for key, evidence in self._evidence.items():
+            identity, _, rest = key.partition(" ")
+            if evidence is None or identity != criterion.id:
+                continue
+            probe, _, subject = rest.partition(" ")
+            before = self._tallies[key].baseline
+            numbers = {name: round(value, 4) for name, value in vars(evidence).items() if name != "since"}
+            found.append(
+                {
+                    "probe": probe,
+                    "subject": subject,
+                    "since": _moment(evidence.since),
+                    **numbers,
+                    "decided": evidence.decided,
+                    "before": {"events": before.events, "trials": before.trials},
+                }
+            )
+        return sorted(found, key=lambda item: item["threshold"] - item["statistic"])[:_SHOWN]
+
+
+def _more(evidence: Evidence) -> str:
+    return (
+        f"{evidence.events:.0f} of {evidence.trials:.0f} since {_moment(evidence.since)}, "
+        f"{evidence.expected:.1f} were to be expected"
+    )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def _own_breach(criteria: Sequence[Criterion], breaches: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether one of our own probes finds something wrong now, by a criterion that is enforced."""
+    enforced = {criterion.id for criterion in criteria if criterion.mode == "enforce"}
+    parts = (key.split(" ", 2) for key, items in breaches.items() if items)
+    return any(identity in enforced and probe in OWN for identity, probe, *_ in parts)
 
 
 def _overall(enforced: Sequence[Finding]) -> str:
@@ -213,22 +403,31 @@ def _overall(enforced: Sequence[Finding]) -> str:
     return INCONCLUSIVE if any(finding.count or finding.missing for finding in enforced) else HOLD
 
 
-def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
+def _finding(criterion: Criterion, state: State, comparisons: _Comparisons, *, deadline: bool) -> Finding:
     mine = _runs(criterion, state)
     worst: Sequence[Mapping[str, Any]] = mine[-1] if mine else ()
     looked = [probe for probe in criterion.probes if f"{criterion.id} {probe}" in state.seen]
     missing = tuple(probe for probe in criterion.required if probe not in looked)
+    compared = comparisons.shown(criterion)
+    grown = [item for item in compared if item["decided"]]
+    count = len(worst)
     if len(worst) >= criterion.looks:
         confirmed = [items[-1] for items in reversed(mine) if len(items) >= criterion.looks]
         verdict, reason = ROLLBACK, "; ".join(_words(criterion, item) for item in confirmed)
         if _to_more(criterion, confirmed, state):
             verdict, reason = INCONCLUSIVE, f"going back is worse, a person decides: {reason}"
+    elif grown:
+        count, verdict = 1, INCONCLUSIVE
+        more = "; ".join(f"{item['subject']}: {item['events']:.0f}, {item['expected']:.1f} expected" for item in grown)
+        reason = f"the log alone does not decide, no probe of ours finds anything wrong: {more}"
     elif missing:
         verdict = ROLLBACK if deadline else INCONCLUSIVE
         reason = f"no evidence of {', '.join(missing)}" + (" at the deadline" if deadline else " yet")
     elif worst:
         verdict = ROLLBACK if deadline else INCONCLUSIVE
         reason = f"{len(worst)} of {criterion.looks} looks: {_words(criterion, worst[-1])}"
+    elif criterion.counts and looked and not comparisons.known(criterion):
+        verdict, reason = INCONCLUSIVE, "there is no baseline to compare with"
     else:
         verdict = HOLD if looked else INCONCLUSIVE
         reason = f"seen well: {', '.join(sorted(looked))}" if looked else "no evidence"
@@ -238,11 +437,12 @@ def _finding(criterion: Criterion, state: State, *, deadline: bool) -> Finding:
         criterion.mode,
         verdict,
         reason,
-        len(worst),
+        count,
         criterion.looks,
         missing,
         criterion.over,
         tuple(item for items in mine for item in items),
+        tuple(compared),
     )
 
 

@@ -116,10 +116,10 @@ def _problem(item: Observation) -> str | None:
     checks = (
         (item.probe in PROBES, f"probe must be one of {', '.join(PROBES)}"),
         (item.value is None or _is_number(item.value), "value must be a finite number or null"),
+        (item.of is None or _is_count(item.of), "of must be a number of at least 0 or null"),
+        (item.of is None or _is_count(item.value), "value must be a number of at least 0 where of is given"),
         (item.unit is None or _is(item.unit, str), "unit must be text or null"),
-        (item.of is None or _is_number(item.of), "of must be a finite number or null"),
         (item.ok is None or _is(item.ok, bool), "ok must be true, false or null"),
-        (item.of is None or _is_number(item.of), "of must be a finite number or null"),
         (_is_timestamp(item.at), f"at must be an ISO 8601 time with a zone, not {item.at!r}"),
     )
     return next((text for good, text in checks if not good), None)
@@ -131,6 +131,10 @@ def _is(value: object, kind: type) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: float | None) -> bool:
+    return value is not None and _is_number(value) and value >= 0
 
 
 def _is_timestamp(text: str) -> bool:

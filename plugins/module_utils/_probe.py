@@ -271,7 +271,7 @@ class Prober:
             redis = RedisServer.find(self.runner, self._containers(), cache, self.profile.redis.worker_database)
             if "jobs" not in request.kinds:
                 return redis.processes(), None
-            return redis.processes_and_jobs(float(self._before().get("at", 0.0)))
+            return redis.processes_and_jobs(float(self.before().get("at", 0.0)))
 
         found: tuple[list[SidekiqProcess], Jobs | None] = self._once("sidekiq", ask)
         return found
@@ -295,10 +295,10 @@ class Prober:
             raise RedisError("redis-cli: the jobs cannot be read")
         last, longest_wait = self.counted.get("jobs"), self.profile.jobs.longest_wait
         self.counted["jobs"] = counted(jobs)
-        return _only(probe_jobs(jobs, last, longest_wait, self.clock, released="at" in self._before()))
+        return _only(probe_jobs(jobs, last, longest_wait, self.clock, released="at" in self.before()))
 
     def _queries(self, _request: Request) -> Findings:
-        before, database, container = self._before(), self._database(), self._database_container()
+        before, database, container = self.before(), self._database(), self._database_container()
         last = Seen.from_dict(self.counted.get("queries") or {})
         since = last.at if last is not None else float(before.get("at", 0.0))
         now = read(database, Docker(self.runner), container, since)
@@ -310,7 +310,7 @@ class Prober:
         if not self.profile.figures:
             return _only([])
         return _only(
-            probe_figures(self._database(), self.profile.figures, self._before().get("figures", {}), self.clock)
+            probe_figures(self._database(), self.profile.figures, self.before().get("figures", {}), self.clock)
         )
 
     def _database_container(self) -> str:
@@ -323,7 +323,7 @@ class Prober:
     def _database(self) -> Database:
         return Database(self.runner, self.profile, self._database_container())
 
-    def _before(self) -> Mapping[str, Any]:
+    def before(self) -> Mapping[str, Any]:
         """What was noted before the release that is looked at came in; empty where nobody did."""
         found: Mapping[str, Any] = self._once("before", self._noted)
         return found
@@ -346,7 +346,7 @@ class Prober:
 
     def _exposure(self, _request: Request) -> Findings:
         site = Site(self.profile, runner=self.runner)
-        return _only(probe_exposure(site, self._before().get("exposure", {}), self.clock))
+        return _only(probe_exposure(site, self.before().get("exposure", {}), self.clock))
 
     def _vulnerabilities(self, request: Request) -> Findings:
         if request.security is None:
@@ -360,7 +360,7 @@ class Prober:
         lately = self.clock.now().timestamp() - LATELY
         since = self.counted.get("logs") or (request.since.timestamp() if request.since else lately)
         site = Site(self.profile, runner=self.runner)
-        observations, self.counted["logs"] = probe_logs(site, since, self._before(), self.clock)
+        observations, self.counted["logs"] = probe_logs(site, since, self.before(), self.clock)
         return _only(observations)
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:

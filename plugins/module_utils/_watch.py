@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import _alert as alert
 from ._armed import OWNER, take_back
 from ._certificate import DOWN
-from ._criteria import ROLLBACK, State, Verdict, judge, parse
+from ._criteria import ROLLBACK, State, Verdict, counted_before, judge, parse
 from ._errors import LockedError, SlipwayError
 from ._guard import WATCH, Guard, cannot_arm, packed
 from ._ledger import WATCHED, Watch, write_file
@@ -144,7 +144,9 @@ class _Watcher:
         self.site, self.settings, self.watch = site, settings, watch
         self.policy = site.profile.watch
         self.directory = site.ledger.root / "watch"
-        self.criteria = [replace(item, looks=max(item.looks, LOOKS)) for item in parse(settings["criteria"])]
+        given = parse(settings["criteria"])
+        # counts have been confirmed by their test
+        self.criteria = [item if item.counts else replace(item, looks=max(item.looks, LOOKS)) for item in given]
         self.memory = _recall(self.directory, watch.release)
 
     def look(self) -> tuple[str, int]:
@@ -174,10 +176,12 @@ class _Watcher:
         seldom = [kind for kind, pause in due.items() if now - self.memory.at.setdefault(kind, now) >= pause]
         kinds: Sequence[str] = [*EACH_TIME, *seldom]
         seen: list[Observation] = []
+        baseline = counted_before(self.site.ledger.baseline(self.watch.release))
         for _ in range(LOOKS):
             found = self._probe(kinds)
             seen += found
-            judged, verdict = judge(self.criteria, State.from_dict(self.memory.judged), found)
+            remembered = State.from_dict(self.memory.judged)
+            judged, verdict = judge(self.criteria, remembered, found, baseline=baseline)
             self.memory.judged = judged.to_dict()
             if verdict.overall == ROLLBACK or not any(map(self._breaches, found)):
                 break

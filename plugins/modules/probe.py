@@ -152,6 +152,10 @@ observations:
       description: Of how many trials C(value) counts the events, or null.
       type: float
       sample: 1200
+baseline:
+  description: What was counted before the release that is looked at, as M(slipway.release.rollback_criteria) takes it.
+  returned: success
+  type: dict
 changed:
   description: Whether a cache key was deleted, or something that a flow made is still there.
   returned: always

@@ -55,6 +55,22 @@ options:
         description: Kinds that must have been seen by the deadline.
         type: list
         elements: str
+      counts:
+        description:
+          - Compare counts (observations with C(of)) with O(baseline) by a sequential test, instead of looking at single
+            observations. Not with O(criteria[].over), O(criteria[].unit) or O(criteria[].looks).
+        type: dict
+        suboptions:
+          error:
+            description:
+              - The probability that a release under which nothing became more frequent is ever found guilty, over all
+                subjects and looks; from 0.000001 to 0.1.
+            type: float
+            required: true
+          at_least:
+            description: How many times as frequent it must have become to matter.
+            type: float
+            default: 1.5
   observations:
     description: What was seen, in the order in which it was seen.
     type: list
@@ -62,6 +78,13 @@ options:
     required: true
   state:
     description: The RV(state) of the judgement before, if there was one.
+    type: dict
+    default: {}
+  baseline:
+    description:
+      - What was counted before the release, the same at each judgement; for each kind and subject C(events), C(trials),
+        and C(blocks), which are events and trials of ten minutes each in their order.
+      - What has none is not compared.
     type: dict
     default: {}
   deadline:
@@ -119,6 +142,8 @@ verdict:
       description:
         - For each criterion its verdict, reason, count, looks, threshold and the observations behind it, the deciding
           one last.
+        - With counts, C(compared) says what became more frequent - counts, what was expected, the baseline, and the
+          logarithms of the statistic and of its threshold.
       type: list
       elements: dict
 judged:

@@ -117,4 +117,4 @@ def test_the_documentation_covers_what_is_returned(results: dict[str, Any]) -> N
     assert documented <= set(results["broken"])
     options = set(yaml.safe_load(DOCUMENTATION)["options"])
     used = {key for task in yaml.safe_load(EXAMPLES) for key in task["slipway.release.rollback_criteria"]}
-    assert used <= options == {"criteria", "observations", "state", "deadline", "fail"}
+    assert used <= options == {"criteria", "observations", "state", "baseline", "deadline", "fail"}

@@ -359,3 +359,142 @@ def test_what_stands_open_asks_to_go_back_all_the_same() -> None:
 
 def test_more_vulnerabilities_behind_are_no_reason_to_go_there() -> None:
     assert known(0, 3).verdict == "hold"
+
+
+COUNTING = parse(
+    [
+        {"id": "R2", "title": "Broken", "probes": ["page"], "looks": 3},
+        {"id": "P1", "title": "More errors", "probes": ["log"], "counts": {"error": 0.01}},
+        {"id": "P2", "title": "More jobs fail", "probes": ["job"], "counts": {"error": 0.01, "at_least": 2}},
+    ]
+)
+BEFORE = {
+    probe: {subject: {"events": 864, "trials": 86400, "blocks": [[6, 600]] * 144} for subject in ("all", "rare")}
+    for probe in ("log", "job")
+}
+PAGE_IS_WRONG = seen("page", "/agents", ok=False)
+
+
+def counted(probe: str, minute: int, events: float, subject: str = "all", of: float = 60) -> Observation:
+    at = f"2026-11-23T{minute // 60:02}:{minute % 60:02}:00.000Z"
+    return Observation(probe, subject, at, events, "events", ok=True, detail="", of=of)
+
+
+def compared(*items: Observation, deadline: bool = False) -> Verdict:
+    return judge(COUNTING, State(), items, baseline=BEFORE, deadline=deadline)[1]
+
+
+MORE_ERRORS = [counted("log", minute, 3) for minute in range(60)]
+MORE_FAILED = [counted("job", minute, 3) for minute in range(60)]
+mixed = st.lists(
+    st.one_of(
+        st.builds(
+            counted,
+            st.sampled_from(["log", "job", "latency"]),
+            st.integers(0, 90),
+            st.integers(0, 30),
+            st.sampled_from(["all", "rare", "unknown"]),
+            st.integers(0, 90),
+        ),
+        st.builds(seen, st.just("page"), st.just("/agents"), ok=st.booleans()),
+    ),
+    max_size=12,
+)
+
+
+@given(mixed, mixed, st.booleans())
+def test_counting_in_parts_ends_as_counting_at_once(
+    first: list[Observation], second: list[Observation], deadline: bool
+) -> None:
+    state, _ = judge(COUNTING, State(), [*MORE_ERRORS[:25], *first], baseline=BEFORE)
+    again = State.from_dict(json.loads(json.dumps(state.to_dict())))
+    assert judge(COUNTING, again, second, baseline=BEFORE, deadline=deadline) == judge(
+        COUNTING, State(), [*MORE_ERRORS[:25], *first, *second], baseline=BEFORE, deadline=deadline
+    )
+
+
+@pytest.mark.promise("P2")
+def test_more_failed_jobs_ask_to_go_back_with_what_a_person_needs_to_argue() -> None:
+    verdict = compared(*MORE_FAILED)
+    found = verdict.findings[2]
+    assert (verdict.overall, found.verdict) == ("rollback", "rollback")
+    assert found.reason.startswith("all: ")
+    assert found.reason.endswith("were to be expected")
+    strongest = found.compared[0]
+    assert (strongest["probe"], strongest["subject"], strongest["decided"]) == ("job", "all", True)
+    assert strongest["statistic"] >= strongest["threshold"] > 4
+    assert strongest["before"] == {"events": 864, "trials": 86400}
+    assert strongest["events"] > 1.5 * strongest["expected"]
+
+
+def test_what_was_found_more_frequent_stays_found() -> None:
+    calm = [counted("job", minute, 0) for minute in range(60, 600)]
+    assert compared(*MORE_FAILED, *calm).overall == "rollback"
+
+
+@pytest.mark.promise("P1")
+def test_the_log_never_decides_alone() -> None:
+    alone = compared(*MORE_ERRORS, deadline=True)
+    assert (alone.overall, alone.findings[1].verdict, alone.findings[1].count) == ("inconclusive", "inconclusive", 1)
+    assert alone.findings[1].reason.startswith(
+        "the log alone does not decide, no probe of ours finds anything wrong: all"
+    )
+    assert compared(*MORE_ERRORS, PAGE_IS_WRONG).findings[1].verdict == "rollback"
+    # not at the same time
+    well = seen("page", "/agents")
+    assert compared(PAGE_IS_WRONG, well, *MORE_ERRORS).overall == "inconclusive"
+
+
+def test_a_probe_of_an_advisory_criterion_is_no_witness() -> None:
+    advisory = [Criterion(**{**vars(item), "mode": "warn"}) if item.id == "R2" else item for item in COUNTING]
+    verdict = judge(advisory, State(), [*MORE_ERRORS, PAGE_IS_WRONG], baseline=BEFORE)[1]
+    assert verdict.findings[1].verdict == "inconclusive"
+
+
+def test_without_a_baseline_counts_decide_nothing() -> None:
+    for baseline in (None, {}, {"job": {"other": BEFORE["job"]["all"]}}):
+        verdict = judge(COUNTING, State(), MORE_FAILED, baseline=baseline, deadline=True)[1]
+        assert verdict.overall == "hold"
+        assert verdict.findings[2].compared == ()
+    assert judge(COUNTING, State(), MORE_FAILED)[1].findings[2].reason == "there is no baseline to compare with"
+
+
+def test_counts_that_are_not_enough_are_no_breach_at_the_deadline() -> None:
+    verdict = compared(*MORE_FAILED[:8], deadline=True)
+    assert (verdict.overall, verdict.findings[2].verdict) == ("hold", "hold")
+
+
+def test_what_could_not_be_counted_is_no_evidence() -> None:
+    blind = Observation("job", "all", "2026-11-23T08:00:00Z", 900, "events", ok=None, detail="", of=900)
+    assert compared(blind).findings[2].reason == "no evidence"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"log": 3}, {"log": {"all": {}}}, {"log": {"all": {"blocks": [3]}}}, {"log": {"all": {"blocks": [["a", 1]]}}}],
+)
+def test_a_baseline_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(CriteriaError, match=r"^baseline: must be "):
+        judge(COUNTING, State(), [], baseline=broken)
+
+
+@pytest.mark.parametrize("broken", [{"P1 log all": {}}, {"P1 log all": {"at": "", "block": 3}}, {"P1 log all": 3}, []])
+def test_counts_of_another_shape_are_refused(broken: object) -> None:
+    with pytest.raises(CriteriaError, match=r"^state: "):
+        judge(COUNTING, State.from_dict({"counts": broken}), [], baseline=BEFORE)
+
+
+def test_problems_with_counts_are_told() -> None:
+    with pytest.raises(CriteriaError) as caught:
+        parse(
+            [
+                {"id": "P1", "title": "x", "probes": ["log"], "counts": {"error": 0.5, "at_least": 0, "alpha": 1}},
+                {"id": "P2", "title": "x", "probes": ["log"], "counts": {"error": 0.01}, "looks": 3},
+            ]
+        )
+    assert [line.partition(":")[0] for line in str(caught.value).split("; ")] == [
+        "criteria[0].counts.error",
+        "criteria[0].counts.at_least",
+        "criteria[0].counts.alpha",
+        "criteria[1].counts",
+    ]

@@ -43,11 +43,14 @@ def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
         ({"value": True}, "value must be a finite number or null"),
         ({"value": float("nan")}, "value must be a finite number or null"),
         ({"value": "3"}, "value must be a finite number or null"),
-        ({"of": "40"}, "of must be a finite number or null"),
+        ({"of": "40"}, "of must be a number of at least 0 or null"),
         ({"unit": 1}, "unit must be text or null"),
         ({"ok": 1}, "ok must be true, false or null"),
         ({"ok": "true"}, "ok must be true, false or null"),
         ({"detail": None}, "detail must be text"),
+        ({"of": -1}, "of must be a number of at least 0 or null"),
+        ({"of": True}, "of must be a number of at least 0 or null"),
+        ({"of": 9, "value": None}, "value must be a number of at least 0 where of is given"),
     ],
 )
 def test_what_is_no_observation_is_refused_in_one_line(changes: dict[str, Any], reason: str) -> None:

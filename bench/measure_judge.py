@@ -1,0 +1,246 @@
+"""The judge's test on counts beside failureLimit 3 as Argo Rollouts has it and Mann-Whitney as Kayenta uses it.
+
+Each looks once a minute at nine metrics of simulated days (bench/_days.py) that have a day before them for a baseline.
+What counts is the first minute in which any metric says to go back: on healthy days, a false rollback; after a release
+that doubled the rate of errors, how many errors that took. Ours is the shipped code with the shipped criteria; that the
+whole judge decides in the same minute is asked on some of the days. Our criteria also want a probe of our own to agree
+with the log before they go back; here none is asked, and every decision counts.
+
+Argo: a measurement a minute for each metric, failed when its rate is over twice the baseline's; more than three failed
+ones stop the release. Kayenta: the last 30 minutes beside the same minutes of the day before, at its judge's defaults:
+high where the lower end of the 98 % confidence interval of the shift is over a quarter of its Hodges-Lehmann estimate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import statistics
+import sys
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import yaml
+from ansible_collections.slipway.release.plugins.module_utils._criteria import Criterion, State, judge, parse
+from ansible_collections.slipway.release.plugins.module_utils._observation import Observation, timestamp
+from ansible_collections.slipway.release.plugins.module_utils._sequential import BLOCK, Baseline, Tally, shares
+
+from bench._days import DAY, METRICS, Restlessness, blocks, days
+from lab._common import ROOT
+
+SEEDS = 5
+HEALTHY = int(os.environ.get("SLIPWAY_BENCH_DAYS", "2000"))  # fewer are for trying it out
+BAR_FALSE, BAR_ERRORS = 12 / 2000, 60
+WINDOW = 30  # minutes that Kayenta compares
+Z = 2.326  # of a two-sided 98 %
+PROBES = ("log", "log", "log", "log", "log", "log", "job", "latency", "query")
+Day = Sequence[Sequence[tuple[int, int]]]
+
+
+def counting() -> tuple[Criterion, ...]:
+    """The shipped criteria that count."""
+    given = yaml.safe_load((ROOT / "roles/verdict/defaults/main.yml").read_text())["verdict_criteria"]
+    return tuple(item for item in parse(given) if item.counts)
+
+
+CRITERIA = counting()
+
+
+def ours(day: Day) -> int | None:
+    """The minute after the release in which the shipped test decides."""
+    baselines = [Baseline.of(list(blocks(list(metric[:DAY]), BLOCK // 60))) for metric in day]
+    first = DAY
+    for criterion in CRITERIA:
+        mine = [
+            (day[place], item) for place, item in enumerate(baselines) if item and PROBES[place] in criterion.probes
+        ]
+        for (metric, baseline), share in zip(mine, shares([item for _, item in mine]), strict=True):
+            assert criterion.counts is not None  # noqa: S101 - the type checker's
+            error, tally = criterion.counts.error * share, Tally(baseline)
+            for minute in range(first):
+                events, trials = metric[DAY + minute]
+                tally.add(minute * 60, events, trials)
+                # without events the statistic can only fall
+                evidence = tally.strongest(error, criterion.counts.at_least) if events else None
+                if evidence is not None and evidence.decided:
+                    first = minute
+                    break
+    return first if first < DAY else None
+
+
+def whole_judge(day: Day, until: int) -> int | None:
+    """The minute in which the whole judge decides, its state through JSON at each look."""
+    baseline: dict[str, dict[str, object]] = {}
+    for name, probe, metric in zip(METRICS, PROBES, day, strict=True):
+        parts = list(blocks(list(metric[:DAY]), BLOCK // 60))
+        events, trials = (sum(column) for column in zip(*parts, strict=True))
+        baseline.setdefault(probe, {})[name] = {"events": events, "trials": trials, "blocks": parts}
+    kept: dict[str, object] = {}
+    for minute in range(until + 1):
+        at = timestamp(datetime.fromtimestamp(minute * 60, UTC))
+        seen = [
+            Observation(
+                probe, name, at, metric[DAY + minute][0], "events", ok=True, detail="", of=metric[DAY + minute][1]
+            )
+            for name, probe, metric in zip(METRICS, PROBES, day, strict=True)
+        ]
+        state, verdict = judge(CRITERIA, State.from_dict(json.loads(json.dumps(kept))), seen, baseline=baseline)
+        kept = state.to_dict()
+        if any(item["decided"] for finding in verdict.findings for item in finding.compared):
+            return minute
+    return None
+
+
+def argo(day: Day) -> int | None:
+    """The minute of the fourth failed measurement of a metric."""
+    first = DAY
+    for metric in day:
+        rate = sum(events for events, _ in metric[:DAY]) / max(1, sum(trials for _, trials in metric[:DAY]))
+        failed = 0
+        for minute in range(first):
+            events, trials = metric[DAY + minute]
+            failed += events > 2 * rate * trials
+            if failed > 3:  # noqa: PLR2004 - failureLimit: 3
+                first = minute
+                break
+    return first if first < DAY else None
+
+
+def kayenta(day: Day) -> int | None:
+    """The minute in which Mann-Whitney finds a metric high."""
+    rates = [[events / trials if trials else 0.0 for events, trials in metric] for metric in day]
+    for minute in range(WINDOW - 1, DAY):
+        begin = minute - WINDOW + 1
+        for rate in rates:
+            if high(rate[DAY + begin : DAY + minute + 1], rate[begin : minute + 1]):
+                return minute
+    return None
+
+
+def high(experiment: Sequence[float], control: Sequence[float]) -> bool:
+    """Whether Kayenta's judge calls a metric high."""
+    sizes = len(experiment) * len(control)
+    ordered = sorted(control)
+    above = sum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in experiment) / 2
+    spread = math.sqrt(sizes * (len(experiment) + len(control) + 1) / 12)
+    if (above - sizes / 2) / spread < Z:
+        return False
+    shifts = sorted(one - other for one in experiment for other in control)
+    return shifts[max(0, int(sizes / 2 - Z * spread))] > 0.25 * abs(statistics.median(shifts))
+
+
+@dataclass
+class Tries:
+    """What one way of judging made of all days, seed by seed."""
+
+    judge: Callable[[Day], int | None]
+    false: list[float] = field(default_factory=list)
+    errors: list[list[float]] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    restless: list[bool] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __call__(self, day: Day) -> int | None:
+        """Judge a day."""
+        begun = time.process_time()
+        minute = self.judge(day)
+        self.seconds += time.process_time() - begun
+        return minute
+
+
+def errors_until(tries: Tries, day: Day, doubled: int) -> float:
+    """How many errors there were from the doubling on until it was found; infinitely many where it was not."""
+    minute = tries(day)
+    if minute is None or minute < doubled:
+        return math.inf
+    return sum(events for events, _ in day[0][DAY + doubled : DAY + minute + 1])
+
+
+def play(seed: int, ways: dict[str, Tries]) -> bool:
+    """Judge the days of one seed in every way; returns whether the whole judge agreed with its test."""
+    dice, healthy = random.Random(seed), HEALTHY // SEEDS  # noqa: S311 - a simulation
+    false = dict.fromkeys(ways, 0)
+    agreed = True
+    for number in range(healthy):
+        day = days(dice)
+        for name, tries in ways.items():
+            minute = tries(day)
+            false[name] += minute is not None
+            # a day in which nothing is decided, and each one in which something is
+            if name == "ours" and (number == 0 or minute is not None):
+                agreed &= whole_judge(day, DAY - 1 if minute is None else minute) == minute
+    for name, tries in ways.items():
+        tries.false.append(false[name] / healthy)
+        tries.errors.append([])
+    for number in range(healthy // 2):
+        day = days(dice, doubled=DAY)
+        for tries in ways.values():
+            tries.errors[-1].append(errors_until(tries, day, 0))
+        if number == 0 and (minute := ways["ours"](day)) is not None:
+            agreed &= whole_judge(day, minute) == minute
+    for _ in range(healthy // 8):
+        later = dice.randrange(60, DAY // 2)
+        day, restless = days(dice, doubled=DAY + later), days(dice, restless=Restlessness(0.2, 0.3))
+        for tries in ways.values():
+            tries.late.append(errors_until(tries, day, later))
+            tries.restless.append(tries(restless) is not None)
+    told = [
+        f"{name} {1e2 * tries.false[-1]:.1f} % false, {statistics.median(tries.errors[-1]):.0f} errors"
+        for name, tries in ways.items()
+    ]
+    print(f"judge: seed {seed}: {'; '.join(told)}", flush=True)
+    return agreed
+
+
+def tell(name: str, tries: Tries) -> tuple[float, float]:
+    """Print what came of one way of judging; returns false rollbacks in 2,000 days, and the errors that it took."""
+    false, errors = 2000 * statistics.mean(tries.false), [item for seed in tries.errors for item in seed]
+    lower, median, upper = statistics.quantiles(errors, n=4)
+    seeds = sorted(statistics.median(seed) for seed in tries.errors)
+    share = sum(map(math.isfinite, errors)) / len(errors)
+    later = sum(map(math.isfinite, tries.late)) / len(tries.late)
+    least, most = 2000 * min(tries.false), 2000 * max(tries.false)
+    print(f"{name}:")
+    print(f"  false rollbacks in 2,000 healthy days: {false:.0f} (seeds: {least:.0f} to {most:.0f})")
+    print(f"  false rollbacks where rates wander twice as far: {1e2 * statistics.mean(tries.restless):.1f} %")
+    print(f"  errors until a doubled rate was found: {median:.0f} ({lower:.0f} to {upper:.0f})", end="")
+    print(f", seeds {seeds[0]:.0f} to {seeds[-1]:.0f}; found within the day: {1e2 * share:.0f} %")
+    print(f"  doubled hours after the release: {statistics.median(tries.late):.0f} errors, found: {1e2 * later:.0f} %")
+    print(f"  {tries.seconds:.0f} s", flush=True)
+    return false, median
+
+
+def result(name: str, unit: str, values: tuple[float, float], *, bar: float, ok: bool) -> None:
+    """Print one line of JSON.
+
+    :param values: ours and the peer's.
+    """
+    mine, other = (value if math.isfinite(value) else None for value in values)
+    ratio = round(mine / other, 3) if mine is not None and other else None
+    line = {"name": name, "ours": mine, "peer": other, "unit": unit, "ratio": ratio, "bar": bar, "ok": ok}
+    print(json.dumps(line), flush=True)
+
+
+def main() -> int:
+    """Run the benchmark."""
+    ways = {"ours": Tries(ours), "Argo": Tries(argo), "Kayenta": Tries(kayenta)}
+    agreed = sum(play(seed, ways) for seed in range(1, SEEDS + 1)) == SEEDS
+    print(f"judge: the whole judge decides in the same minute as its test: {agreed}")
+    told = {name: tell(name, tries) for name, tries in ways.items()}
+    false, errors = told["ours"]
+    best = min(("Argo", "Kayenta"), key=lambda name: told[name][0])
+    quick = errors <= BAR_ERRORS
+    result("judge errors", f"errors until found; the peer is {best}", (errors, told[best][1]), bar=BAR_ERRORS, ok=quick)
+    ok = quick and agreed and false <= 2000 * BAR_FALSE
+    unit = f"false rollbacks in 2,000 days; the peer is {best}"
+    result("judge", unit, (round(false, 1), round(told[best][0], 1)), bar=2000 * BAR_FALSE, ok=ok)
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
