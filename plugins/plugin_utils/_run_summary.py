@@ -101,7 +101,8 @@ def _verdict(verdict: Mapping[str, Any] | None) -> Iterator[Line]:
         title = _shortened(str(item.get("title")), _TITLE)
         head = f"  {item.get('id')!s:<3} {title:<{_TITLE}} {shown + mode}  "
         tone = _VERDICT_TONES.get(word, PLAIN)
-        if word == "hold":
+        # what decides nothing and says nothing is no reason to read on
+        if word == "hold" or (word == "inconclusive" and item.get("mode") != "enforce"):
             yield (head + _shortened(str(item.get("reason")), WIDTH - len(head))).rstrip(), tone
         else:
             yield head.rstrip(), tone
