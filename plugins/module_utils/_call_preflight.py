@@ -37,12 +37,13 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
     security = Scans.from_dict(parameters["security"]) if parameters["security"] else None
     evidence = Evidence.from_dict(parameters["evidence"]) if parameters["evidence"] else None
+    opens = parameters["open"] and not module.check_mode
     request = Request(
         *(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"], security),
         evidence=evidence,
-        opens=parameters["open"] and not module.check_mode,
+        opens=opens,
     )
-    if parameters["open"] and not module.check_mode:
+    if opens:
         site.ledger.await_last_call(parameters["owner"], PATIENT)
     seen = look(site, request)
     notes = seen.notes.to_dict() if seen.notes else None
@@ -55,7 +56,7 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     run = {"id": run_id, "token": 0, "verb": verb, "release": release, "previous": state.current}
     run["commit"] = seen.commit
     changed = False
-    if parameters["open"] and not seen.already and not module.check_mode:
+    if opens and not seen.already:
         with site.ledger.locked():
             timeout = parameters["controller_timeout"]
             opened = site.ledger.open_run(run_id, verb, parameters["owner"], release, timeout, excused=seen.excused)

@@ -99,9 +99,10 @@ class Report:
 
     @cached_property
     def run(self) -> Mapping[str, Any] | None:
-        """The deploy that the page tells of: the newest."""
+        """The deploy that the page tells of: the newest, but one that came to nothing hides none that was judged."""
         runs = [item for item in self.history["runs"] if item["verb"] == "deploy"]
-        return runs[0] if runs else None
+        judged = [item for item in runs if item["verdict"]]
+        return next(iter(runs if self.history["phase"] is not None or not judged else judged), None)
 
     def _event(self, what: str) -> Mapping[str, Any] | None:
         own = [item for item in self.history["history"] if item["release"] == self.version and item["event"] == what]

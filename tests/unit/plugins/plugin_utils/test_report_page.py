@@ -168,6 +168,15 @@ def test_the_timeline_lies_along_the_deploy(story: Story) -> None:
     assert phases[-1].left + phases[-1].width == pytest.approx(100, abs=1)
 
 
+def test_a_run_that_came_to_nothing_does_not_hide_the_deploy(story: Story) -> None:
+    plain = report(story, "1.1.0")
+    judged = plain.history["runs"][0]
+    nothing = {**judged, "id": "20261201T080000Z-deploy", "verdict": {}, "observations": []}
+    history = {**plain.history, "runs": [nothing, *plain.history["runs"]]}
+    assert Report("customer-a", history, plain.scorecard).run == judged
+    assert Report("customer-a", {**history, "phase": "migrating"}, plain.scorecard).run == nothing
+
+
 def test_a_step_that_failed_or_did_not_end_is_told(tmp_path: Path) -> None:
     story = Story(tmp_path)
     with story.ledger.locked():
