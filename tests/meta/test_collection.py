@@ -23,7 +23,7 @@ from ansible_collections.slipway.release.plugins.modules import preflight, probe
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections/ansible_collections/slipway/release"
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-CALLS = [name for name in MODULES if name not in {"host_call", "read_reports", "rollback_criteria"}]
+CALLS = [name for name in MODULES if name not in {"bundle", "host_call", "read_reports", "rollback_criteria"}]
 LIBRARY = sorted((ROOT / "plugins/module_utils").glob("_*.py"))
 
 
