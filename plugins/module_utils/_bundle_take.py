@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._bundle_load import Engine, load, need
-from ._bundle_manifest import SOURCE, Manifest
+from ._bundle_manifest import SOURCE, BundleError, Manifest
 from ._bundle_reader import Bundle, Standing, admit, opened
 from ._ledger import Ledger, write_file
 
@@ -52,6 +52,9 @@ def take(site: Site, sums: Path, signers: Path, *, check: bool) -> dict[str, Any
         admit(manifest, sums.name, Standing(site.profile.name, state.current, way_back, engine.layers))
         missing = [image.references[0] for image in need(manifest, engine).images]
         images = images_by_service(manifest)
+        known = site.ledger.release(manifest.version)
+        if known is not None and any(known.images.get(service) != image for service, image in images.items()):
+            raise BundleError(sums.name, f"it brings {manifest.version}, which is here already with other images")
         changed = bool(missing) or brought_images(site.ledger, manifest.version, manifest.commit) != images
         if changed and not check:
             with site.ledger.locked():

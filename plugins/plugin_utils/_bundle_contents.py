@@ -104,6 +104,10 @@ def _services(runner: Runner, profile: Profile, release: Release, tree: Path, sc
     env_file = scratch / "env"
     values = {**release.environment, profile.version_variable: release.version}
     EnvFile(env_file).assign(values, (os.geteuid(), os.getegid()))
+    link = tree / profile.env_file
+    if not link.exists():
+        # services may name it as theirs
+        link.symlink_to(env_file)
     compose = Compose(runner, replace(profile, directory=str(tree)), tree, release.version, env_file)
     return compose.references
 

@@ -32,6 +32,7 @@ echo "$@" >>HERE/asked
 case "$*" in
 *"compose "*config*)
   for word; do case $last in --env-file) . "$word";; esac; last=$word; done
+  grep -q "^SWARM_VERSION=1.1.0" HERE/out/.slipway-*/tree/.env || { echo 'env file .env not found' >&2; exit 1; }
   [ "$SWARM_SECRET" = "not in the bundle" ] || { echo 'SWARM_SECRET must be set' >&2; exit 1; }
   sed "s/VERSION/$SWARM_VERSION/g" HERE/model.json;;
 "image inspect"*)

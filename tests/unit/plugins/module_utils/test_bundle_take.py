@@ -14,7 +14,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_take impor
 from ansible_collections.slipway.release.plugins.module_utils._compose import Compose, Docker
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._plan_stage import _Staging
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
@@ -113,6 +113,17 @@ def test_what_is_refused_changes_nothing(made: Made, taking: Taking, tmp_path: P
     assert taking.files == before
     assert not taking.engine.pictures
     assert not taking.engine.tags
+
+
+def test_a_version_is_used_once(made: Made, taking: Taking) -> None:
+    with taking.ledger.locked():
+        taking.ledger.save_release(Release("1.1.0", COMMIT, {**IDS, "web": "sha256:built here"}, {}, []))
+    with pytest.raises(BundleError, match="is here already with other images"):
+        taking.take(made)
+    assert not taking.engine.tags
+    with taking.ledger.locked():
+        taking.ledger.save_release(Release("1.1.0", COMMIT, IDS, {}, []))
+    assert taking.take(made)["changed"]
 
 
 class Compiler:
