@@ -175,7 +175,7 @@ def archive(
     They come without names, for what Compose knows by one runs until the switch.
 
     :param layers: those that the engine has not; it does not open the others.
-    :param made: files of layers that were patched.
+    :param made: files of layers that the bundle does not hold.
     """
     content = bundle.manifest.content
     other = {layer: f"layers/{layer}.tar" for layer in bundle.manifest.layers if layer not in content}

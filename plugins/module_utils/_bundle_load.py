@@ -84,16 +84,18 @@ class Need:
 
     :param layers: in the order of the images.
     :param patches: for those of the layers that the bundle only has as a difference.
+    :param lent: those of the layers that a delta leaves out and that the engine has on top of others than here.
     """
 
     images: tuple[Image, ...]
     layers: tuple[str, ...]
     patches: tuple[Patch, ...]
+    lent: tuple[str, ...]
 
     @property
     def sources(self) -> list[str]:
-        """The layers that patches copy from."""
-        return list(dict.fromkeys(layer for patch in self.patches for layer in patch.sources))
+        """The layers that the engine has to give back."""
+        return list(dict.fromkeys([*(layer for patch in self.patches for layer in patch.sources), *self.lent]))
 
 
 def need(manifest: Manifest, engine: Engine) -> Need:
@@ -102,19 +104,22 @@ def need(manifest: Manifest, engine: Engine) -> Need:
     layers = dict.fromkeys(
         layer for image in images for at, layer in enumerate(image.layers, 1) if not engine.has(image, at)
     )
-    return Need(images, tuple(layers), tuple(patch for patch in manifest.patches if patch.layer in layers))
+    patches = tuple(patch for patch in manifest.patches if patch.layer in layers)
+    there = {*manifest.content, *(patch.layer for patch in patches)}
+    return Need(images, tuple(layers), patches, tuple(layer for layer in layers if layer not in there))
 
 
 def check_room(manifest: Manifest, engine: Engine, wanted: Need, scratch: Path) -> None:
     """SlipwayError when a disk is too small for what is to be loaded."""
-    content, patches = manifest.content, {patch.layer: patch for patch in wanted.patches}
-    stored = sum(content[layer].size if layer in content else patches[layer].size for layer in wanted.layers)
-    raw = sum(content[layer].raw_size if layer in content else patches[layer].size for layer in wanted.layers)
-    made = sum(patch.size for patch in wanted.patches) + sum(image.size for image in engine.holding(wanted.sources))
-    # docker load unpacks what it gets beside the images
-    places = {engine.root: stored + raw, scratch: made}
+    held = [manifest.content[layer] for layer in wanted.layers if layer in manifest.content]
+    pieced = sum(patch.size for patch in wanted.patches)
+    lent = sum(image.size for image in engine.holding(wanted.lent))
+    # docker load puts what it gets beside what it makes of it
+    loaded = sum(blob.size + blob.raw_size for blob in held) + 2 * (pieced + lent)
+    made = pieced + sum(image.size for image in engine.holding(wanted.sources))
+    places = {engine.root: loaded, scratch: made}
     if engine.root.stat().st_dev == scratch.stat().st_dev:
-        places = {engine.root: stored + raw + made}
+        places = {engine.root: loaded + made}
     for place, needed in places.items():
         free = shutil.disk_usage(place).free
         if free < needed:
@@ -135,6 +140,7 @@ def load(runner: Runner, bundle: Bundle, scratch: Path) -> list[str]:
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         sources = _saved(runner, engine, wanted.sources, Path(directory))
         made = {patch.layer: patched(bundle, patch, sources, Path(directory)) for patch in wanted.patches}
+        made.update({layer: sources[layer] for layer in wanted.lent})
         _send(runner, archive(bundle, wanted.images, wanted.layers, made))
     there = Engine(runner).images
     lost = [image.references[0] for image in wanted.images if image.id not in there]

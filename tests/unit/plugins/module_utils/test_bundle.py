@@ -43,6 +43,7 @@ from tests.unit.plugins.module_utils.bundles import (
     RUNNER,
     Files,
     Made,
+    Picture,
     keys,
     layer,
     make,
@@ -300,6 +301,18 @@ def test_a_delta_gives_the_same_images_bit_for_bit(
     assert swarm("1.1.0", changed, time=1_790_000_000)[0].id in engine.pictures
     # every header has a new time, and the files are not sent again
     assert len(delta.content) < len(full.content) / 4
+
+
+def test_a_layer_that_stays_on_top_of_one_that_does_not_is_sent_again(
+    full: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, redis = swarm("1.0.0", {**CODE, **GEMS})
+    moved = Picture("swarm:1.1.0", (layer({"etc/os-release": b"Debian, mended\n"}), web.layers[1]))
+    with full.opened() as base:
+        made = make(tmp_path / "made", "1.1.0", base, pictures=(moved, redis))
+    engine = Files(tmp_path, web, redis)
+    assert load_into(engine, made, monkeypatch) == ["swarm:1.1.0"]
+    assert moved.id in engine.pictures
 
 
 @pytest.mark.promise("X4")
