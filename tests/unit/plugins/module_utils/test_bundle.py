@@ -410,6 +410,16 @@ def test_large_files_are_cut_by_what_they_hold() -> None:
     assert max(map(len, chunks(cut_up(first)))) <= 256 << 10
 
 
+@pytest.mark.promise("X4")
+def test_a_patch_of_another_base_gives_no_layer(tmp_path: Path) -> None:
+    base = layer({"own": noise(9000)})
+    recipe, literals, made = patch({"a": base}, layer({"own": noise(9000)}, time=7))
+    assert len(literals) < 2000
+    (tmp_path / "base").write_bytes(base.replace(noise(9000)[:50], b"x" * 50))
+    with (tmp_path / "base").open("rb") as stream, pytest.raises(BundleError, match="the base is another, or damaged"):
+        list(apply_patch(made, iter([recipe]), iter([literals]), [stream]))
+
+
 BAD_LINES = [
     b"x 1\n",
     b"c 0 0 10\n",
