@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._bundle_take import brought_images
 from ._compose import Compose
 from ._engine import Plan, Step
 from ._errors import SlipwayError
@@ -93,7 +94,7 @@ class _Staging:
         return release is not None and all(self.site.docker.image_ids(release.images.values()).values())
 
     def build(self) -> dict[str, Any]:
-        """Build the images, keep them under names of our own, and record the release."""
+        """Build the images or find those of a bundle, keep them under names of our own, and record the release."""
         site = self.site
         compose = Compose(site.runner, site.profile, self.source, self.version)
         absent = missing_services(site, compose)
@@ -110,8 +111,11 @@ class _Staging:
 
     def _build_images(self, compose: Compose) -> dict[str, str]:
         current = self.site.ledger.state().current
+        brought = brought_images(self.site.ledger, self.version, self.commit)
         try:
-            if compose.built():
+            if brought is not None:
+                self._name_brought(brought, compose)
+            elif compose.built():
                 compose.build()
             here = self.site.docker.image_ids(compose.references.values())
             found = {service: here[name] for service, name in compose.references.items()}
@@ -123,6 +127,17 @@ class _Staging:
         if missing:
             raise SlipwayError(f"image {', '.join(missing)} is not on this host and is not built here: load or pull it")
         return {service: image for service, image in found.items() if image is not None}
+
+    def _name_brought(self, brought: dict[str, str], compose: Compose) -> None:
+        """Give the images that a bundle brought the names that Compose looks them up by."""
+        here = self.site.docker.image_ids(brought.values())
+        lost = [service for service in compose.references if not here.get(brought.get(service, ""))]
+        if lost:
+            raise SlipwayError(
+                f"the image of {', '.join(lost)} that the bundle of {self.version} brought is not here: load it again"
+            )
+        for service, reference in compose.references.items():
+            self.site.docker.tag(brought[service], reference)
 
     def is_candidate(self) -> bool:
         """Whether the release is on its way in."""

@@ -55,6 +55,7 @@ _CONTROLLER_ONLY = frozenset(
 _ON_CONTROLLER = frozenset(
     (
         "announce",
+        "bundle",
         "read_evidence",
         "read_feedback",
         "read_reports",

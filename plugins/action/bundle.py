@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes a release as a bundle, on the controller."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
+from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import commands
+from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import PART, write_bundle
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.plugin_utils._bundle_contents import Release, files_of, gather
+
+PLACE = {"type": "path", "required": True}
+ARGUMENTS: dict[str, Any] = {
+    "application": {"type": "dict", "required": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "version": {"type": "str", "required": True},
+    "source": PLACE,
+    "library": PLACE,
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"src": PLACE, "dest": {"type": "str", "required": True}},
+    },
+    "path": PLACE,
+    "key": {**PLACE, "no_log": False},
+    "signers": PLACE,
+    "part_size": {"type": "int", "default": PART},
+    "base": {"type": "path"},
+}
+
+
+class ActionModule(ActionBase):
+    """Connects to no host."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Write and verify the bundle; fail with one line."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(ARGUMENTS)  # type: ignore[no-untyped-call]  # ansible-core is published without types
+        try:
+            return {**result, "changed": True, **_written(given, check=bool(self._task.check_mode))}
+        except (SlipwayError, OSError) as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+
+def _written(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Write what the arguments say and read it back as a site does; what there is to tell of it."""
+    runner = HostRunner()
+    profile = Profile.parse(given["application"])
+    sums, signers = Path(given["path"]), Path(given["signers"])
+    release = Release(
+        version=given["version"],
+        source=Path(given["source"]),
+        environment={name: str(value) for name, value in given["environment"].items()},
+        library=Path(given["library"]),
+        files=files_of(given["files"]),
+    )
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sums.parent, prefix=".slipway-")))
+        base = stack.enter_context(opened(runner, Path(given["base"]), signers)) if given["base"] else None
+        contents = gather(runner, profile, release, scratch)
+        ids = {name: f"sha256:{image.id}" for image in contents.saved.images for name in image.references}
+        told: dict[str, Any] = {"images": {service: ids[name] for service, name in contents.services.items()}}
+        if check:
+            return told
+        write_bundle(runner, contents, sums, Path(given["key"]), scratch, part=given["part_size"], base=base)
+        stack.enter_context(opened(runner, sums, signers))
+    size = sum(path.stat().st_size for path in sums.parent.glob(f"{sums.stem}.[0-9]*"))
+    return {**told, "commands": commands(sums.name, signers.name), "size": size}

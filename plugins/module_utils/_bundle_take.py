@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A site takes a bundle: its images into the engine, its source where git finds it, and a record of what came.
+
+Nothing that runs is touched. The release then comes in as any other does; staging finds its images here, and builds
+none.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._bundle_load import Engine, load, need
+from ._bundle_manifest import SOURCE, BundleError, Manifest
+from ._bundle_reader import Bundle, Standing, admit, opened
+from ._ledger import Ledger, write_file
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+RECORD = "bundle.json"
+
+
+def brought_images(ledger: Ledger, version: str, commit: str) -> dict[str, str] | None:
+    """The id of each service's image, when a bundle brought exactly this commit; else None."""
+    try:
+        told = json.loads((ledger.release_directory(version) / RECORD).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    images: dict[str, str] = told["images"]
+    return images if told["commit"] == commit else None
+
+
+def images_by_service(manifest: Manifest) -> dict[str, str]:
+    """The id of each service's image, as the engine writes it."""
+    ids = {name: f"sha256:{image.id}" for image in manifest.images for name in image.references}
+    return {service: ids[name] for service, name in manifest.services.items()}
+
+
+def take(site: Site, sums: Path, signers: Path, *, check: bool) -> dict[str, Any]:
+    """Verify a bundle, and take it unless it is not for this site; says what was, or would be, loaded.
+
+    :param check: look only.
+    """
+    state = site.ledger.state()
+    before = site.ledger.before(state.current) if state.current else None
+    with opened(site.runner, sums, signers) as bundle:
+        manifest, engine = bundle.manifest, Engine(site.runner)
+        way_back = before.version if before else None
+        admit(manifest, sums.name, Standing(site.profile.name, state.current, way_back, engine.layers))
+        missing = [image.references[0] for image in need(manifest, engine).images]
+        images = images_by_service(manifest)
+        known = site.ledger.release(manifest.version)
+        if known is not None and any(known.images.get(service) != image for service, image in images.items()):
+            raise BundleError(sums.name, f"it brings {manifest.version}, which is here already with other images")
+        changed = bool(missing) or brought_images(site.ledger, manifest.version, manifest.commit) != images
+        if changed and not check:
+            with site.ledger.locked():
+                load(site.runner, bundle, site.ledger.root)
+                _keep(site, bundle, images)
+    return {"changed": changed, "version": manifest.version, "commit": manifest.commit, "loaded": missing}
+
+
+def _keep(site: Site, bundle: Bundle, images: dict[str, str]) -> None:
+    """Keep images under names of our own, the source where git may read it, and last the record."""
+    manifest, root = bundle.manifest, site.ledger.root
+    for service, image in images.items():
+        site.docker.tag(image, site.kept_name(service, manifest.version))
+    with tempfile.TemporaryDirectory(dir=root) as partial:
+        for path in bundle.unpack(Path(partial) / "files", SOURCE):
+            path.chmod(0o644)
+            path.replace(root / SOURCE)
+    directory = site.ledger.release_directory(manifest.version)
+    directory.mkdir(mode=0o711, exist_ok=True)
+    record = {"commit": manifest.commit, "images": images, "manifest": manifest.sha256}
+    write_file(directory / RECORD, (json.dumps(record, indent=1) + "\n").encode())

@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write a release as a bundle. The code is in the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bundle
+short_description: Write a release as a signed bundle
+version_added: 0.1.0
+description:
+  - Gathers all that a site without a network needs of a release and writes it as one signed file in parts, on the
+    controller. Its Docker engine must have the images; built or pulled, they are saved as they are.
+  - The same content gives the same bytes.
+  - Runs on the controller and connects to nothing but its engine.
+author: Slipway contributors (@slipway)
+options:
+  application:
+    description: The application profile; docs/profile.md explains its keys.
+    type: dict
+    required: true
+  environment:
+    description: The values that its Compose files ask for.
+    type: dict
+    default: {}
+  version:
+    description: The release, a tag of the application's repository.
+    type: str
+    required: true
+  source:
+    description: A git checkout of the application.
+    type: path
+    required: true
+  library:
+    description: The git checkout of Slipway; what is committed there goes in.
+    type: path
+    required: true
+  files:
+    description: What else goes in, such as wheels, helpers and documents.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description: A file or a directory.
+        type: path
+        required: true
+      dest:
+        description: Where it goes in the bundle.
+        type: str
+        required: true
+  path:
+    description: The file of the sums, C(NAME.sums), in a directory that is there. The parts go beside it.
+    type: path
+    required: true
+  key:
+    description: The private key that signs, or the public one of a key that an agent has.
+    type: path
+    required: true
+  signers:
+    description: The file of allowed signers. The bundle is verified with it, as a site does, before this succeeds.
+    type: path
+    required: true
+  part_size:
+    description: The most bytes of a part.
+    type: int
+    default: 4000000000
+  base:
+    description: The sums of the bundle of a release that the site has. Only what differs is written then.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: In check mode the closure is gathered, and nothing is written.
+  diff_mode:
+    support: none
+    description: A bundle is a new file.
+  platform:
+    support: full
+    description: Where it runs.
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Write the bundle
+  slipway.release.bundle:
+    application: "{{ application }}"
+    version: 1.1.0
+    source: /srv/checkouts/swarm
+    library: "{{ playbook_dir | dirname }}"
+    files:
+      - {src: /srv/wheels, dest: wheels}
+      - {src: /srv/helpers, dest: helpers}
+    path: /srv/bundles/swarm-1.1.0.sums
+    key: ~/.ssh/slipway-bundle
+    signers: /srv/bundles/allowed_signers
+"""
+
+RETURN = r"""
+commands:
+  description: The two commands that verify the bundle on any host.
+  returned: when it was written
+  type: list
+  elements: str
+size:
+  description: The bytes of all parts.
+  returned: when it was written
+  type: int
+images:
+  description: The id of each service's image.
+  returned: success
+  type: dict
+msg:
+  description: What is wrong; one line.
+  returned: failure
+  type: str
+"""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gathers what a bundle is made of, on a machine that has all of it: the closure of a release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, save
+from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import SOURCE
+from ansible_collections.slipway.release.plugins.module_utils._bundle_sbom import PATH as BILL
+from ansible_collections.slipway.release.plugins.module_utils._bundle_sbom import bill_of_materials
+from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import Contents
+from ansible_collections.slipway.release.plugins.module_utils._compose import Compose, Docker
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._process import Runner
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile
+
+LIBRARY = "slipway.tar"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The release that a bundle brings.
+
+    :param version: a tag of the application's repository.
+    :param source: a git checkout of the application, at the release or not.
+    :param environment: the values that its Compose files ask for.
+    :param library: the git checkout of Slipway itself.
+    :param files: what comes beside it, by the path in the bundle.
+    """
+
+    version: str
+    source: Path
+    environment: Mapping[str, str]
+    library: Path
+    files: Mapping[str, Path]
+
+
+def gather(runner: Runner, profile: Profile, release: Release, scratch: Path) -> Contents:
+    """Gather a release's closure."""
+    commit = _git(runner, release.source, "rev-parse", "--verify", "--quiet", f"refs/tags/{release.version}^{{commit}}")
+    tree = scratch / "tree"
+    _git(runner, release.source, "worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
+    try:
+        services = _services(runner, profile, release, tree, scratch)
+    finally:
+        _git(runner, release.source, "worktree", "remove", "--force", str(tree))
+    saved = _images(runner, services, scratch)
+    own = {SOURCE: scratch / SOURCE, LIBRARY: scratch / LIBRARY}
+    _bundle_source(runner, release, commit, scratch)
+    _git(runner, release.library, "archive", "--format=tar", "--output", str(own[LIBRARY]), "HEAD")
+    taken = {*own, BILL} & set(release.files)
+    if taken:
+        raise SlipwayError(f"{min(taken)} in the bundle is Slipway's own: give the file another place")
+    everything = {**release.files, **own}
+    bill = scratch / BILL
+    bill.write_bytes(bill_of_materials(profile.name, release.version, saved.images, everything))
+    return Contents(profile.name, release.version, commit, services, saved, {**everything, BILL: bill})
+
+
+def _bundle_source(runner: Runner, release: Release, commit: str, scratch: Path) -> None:
+    """Write the release with its history as a git bundle.
+
+    Its tag names the commit itself: what an annotated one names cannot be asked of a bundle.
+    """
+    tag, repository = f"refs/tags/{release.version}", scratch / "source.git"
+    _git(runner, scratch, "init", "--quiet", "--bare", str(repository))
+    # one thread: what several pack together differs from time to time
+    alone = ("-c", "pack.threads=1")
+    _git(runner, repository, *alone, "fetch", "--quiet", "--no-tags", str(release.source.absolute()), tag)
+    _git(runner, repository, "update-ref", tag, commit)
+    _git(runner, repository, *alone, "bundle", "create", "--quiet", str(scratch / SOURCE), tag)
+
+
+def files_of(places: Sequence[Mapping[str, str]]) -> dict[str, Path]:
+    """Files by their path in the bundle: `src` is a file or a directory, `dest` where it goes."""
+    found: dict[str, Path] = {}
+    for place in places:
+        source, target = Path(place["src"]), place["dest"].rstrip("/")
+        if source.is_dir():
+            below = sorted(path for path in source.rglob("*") if path.is_file())
+            found |= {f"{target}/{path.relative_to(source)}": path for path in below}
+        elif source.is_file():
+            found[target] = source
+        else:
+            raise SlipwayError(f"{source} is neither a file nor a directory: mend bundle_files")
+    return found
+
+
+def _git(runner: Runner, directory: Path, *arguments: str) -> str:
+    try:
+        return runner.run(["git", "-C", str(directory), *arguments], timeout=600).stdout.strip()
+    except CommandError as error:
+        reason = error.output.splitlines()[-1] if error.output else f"git {arguments[0]} failed"
+        raise SlipwayError(f"{directory}: {reason}: is it a git checkout that has the release?") from error
+
+
+def _services(runner: Runner, profile: Profile, release: Release, tree: Path, scratch: Path) -> dict[str, str]:
+    """Each service of all Compose files and profiles in use, and the name that it knows its image by."""
+    env_file = scratch / "env"
+    values = {**release.environment, profile.version_variable: release.version}
+    EnvFile(env_file).assign(values, (os.geteuid(), os.getegid()))
+    link = tree / profile.env_file
+    if not link.exists():
+        # services may name it as theirs
+        link.symlink_to(env_file)
+    compose = Compose(runner, replace(profile, directory=str(tree)), tree, release.version, env_file)
+    return compose.references
+
+
+def _images(runner: Runner, services: Mapping[str, str], scratch: Path) -> Saved:
+    """The images of services, as this machine's engine has them."""
+    pinned = sorted(name for name in services.values() if "@" in name)
+    if pinned:
+        raise SlipwayError(
+            f"{pinned[0]} is named by a registry's digest, which docker load gives to no image: name it by a tag, the "
+            "bundle pins its content"
+        )
+    ids = Docker(runner).image_ids(services.values())
+    missing = sorted(name for name, image in ids.items() if image is None)
+    if missing:
+        raise SlipwayError(f"{', '.join(missing)} is not on this machine: build or pull it before it is bundled")
+    wanted = sorted({image for image in ids.values() if image})
+    saved = save(runner, wanted, scratch)
+    names = {
+        image.id: tuple(sorted(name for name, found in ids.items() if found == f"sha256:{image.id}"))
+        for image in saved.images
+    }
+    if {f"sha256:{image}" for image in names} != set(wanted):
+        raise SlipwayError("the engine keeps images in containerd's store: use Docker's default image store")
+    images = tuple(replace(image, references=names[image.id]) for image in saved.images)
+    return replace(saved, images=images)
