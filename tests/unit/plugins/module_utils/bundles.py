@@ -278,7 +278,7 @@ class Files(HostRunner):
             return Completed(0, "", "")
         return super().run(argv, **given)
 
-    def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
         if argv[:3] == ["docker", "image", "save"]:
             (self.directory / "archive").write_bytes(saved_by_docker(*(self.pictures[name[7:]] for name in argv[3:])))
             return super().stream(["cat", str(self.directory / "archive")], errors)

@@ -336,7 +336,7 @@ def test_a_base_that_is_not_what_its_name_says_gives_no_image(
     delta: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Lying(Files):
-        def stream(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
             if argv[:3] == ["docker", "image", "save"]:
                 content = saved_by_docker(*(self.pictures[name[7:]] for name in argv[3:]))
                 (self.directory / "archive").write_bytes(content.replace(b"class Agent", b"class Other"))
