@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.plugin_utils._announce import announce, read
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
 ARGUMENTS = {
     "event": {"type": "str", "required": True},
@@ -31,25 +31,20 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Connects to nothing; check mode is a preview."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Return what came of it, by channel; where nothing could be sent at all, why."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            _, checked = self.validate_argument_spec(ARGUMENTS)  # type: ignore[no-untyped-call]  # ansible-core is published without types
+            checked = self.checked(ARGUMENTS)
             # a time that YAML made a date of is text again
             given = json.loads(json.dumps({name: value for name, value in checked.items() if value}, default=str))
-            given["preview"] = bool(checked["preview"] or self._task.check_mode)
+            given["preview"] = bool(checked["preview"] or self.check_mode)
             told = announce(read(given))
         except (SlipwayError, AnsibleError) as error:
             message = " ".join(str(error).split())
             named = {"event": str(self._task.args.get("event")), "release": str(self._task.args.get("release"))}
             item = {**named, "channel": "", "state": "failed", "detail": message}
-            return {**result, "failed": True, "msg": message, "announced": [item], "problems": [message]}
-        return {**result, "changed": told.changed, "announced": told.announced, "problems": told.problems}
+            return {"failed": True, "msg": message, "announced": [item], "problems": [message]}
+        return {"changed": told.changed, "announced": told.announced, "problems": told.problems}

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
 from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import commands
 from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import PART, write_bundle
@@ -16,6 +15,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.plugin_utils._bundle_contents import Release, files_of, gather
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
 PLACE = {"type": "path", "required": True}
 ARGUMENTS: dict[str, Any] = {
@@ -38,21 +38,15 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Connects to no host."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Write and verify the bundle; fail with one line."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(ARGUMENTS)  # type: ignore[no-untyped-call]  # ansible-core is published without types
         try:
-            return {**result, "changed": True, **_written(given, check=bool(self._task.check_mode))}
-        except (SlipwayError, OSError) as error:
-            return {**result, "failed": True, "msg": str(error)}
+            return {"changed": True, **_written(self.checked(ARGUMENTS), check=self.check_mode)}
+        except OSError as error:
+            raise SlipwayError(str(error)) from error
 
 
 def _written(given: dict[str, Any], *, check: bool) -> dict[str, Any]:

@@ -7,30 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._scorecard import Feedback
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
 LARGEST = 1_000_000
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Return the feedback in plain form; fail with one line where it is none."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec({"path": {"type": "path", "required": True}})  # type: ignore[no-untyped-call]  # ansible-core is published without types
-        path = Path(given["path"])
+        path = Path(self.checked({"path": {"type": "path", "required": True}})["path"])
         try:
-            feedback = Feedback.parse(_content(path))
+            return {"feedback": Feedback.parse(_content(path)).to_dict()}
         except SlipwayError as error:
-            return {**result, "failed": True, "msg": f"{path}: {error}"}
-        return {**result, "changed": False, "feedback": feedback.to_dict()}
+            raise SlipwayError(f"{path}: {error}") from error
 
 
 def _content(path: Path) -> object:

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._scan_reports import Report, ReportError, read_report
 from ansible_collections.slipway.release.plugins.module_utils._scanner import scan_all
 from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import (
@@ -19,31 +16,22 @@ from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities i
     dated,
     parse,
 )
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
 VERSION = "${version}"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Return the evidence in plain form; fail with one line where something cannot be read."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        # a day that YAML made a date of is text again
-        given = json.loads(json.dumps(dict(self._task.args), default=str))
+        given = self.plain
         versions = [str(item) for item in given.pop("versions", None) or []]
         strict = given.pop("strict", True)
-        try:
-            policy, files = parse(given)
-            reports = [_read(item, strict=strict) for item in files]
-            evidence = Evidence(policy, (*reports, *_scanned(policy, versions)))
-        except SlipwayError as error:
-            return {**result, "failed": True, "msg": str(error)}
-        return {**result, "changed": False, "security": evidence.to_dict()}
+        policy, files = parse(given)
+        reports = [_read(item, strict=strict) for item in files]
+        return {"security": Evidence(policy, (*reports, *_scanned(policy, versions))).to_dict()}
 
 
 def _read(item: Given, *, strict: bool) -> Report:

@@ -8,21 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.release.plugins.module_utils._changelog import Notes, customer_notes
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.slipway.release.plugins.plugin_utils._release_notes import as_markdown, as_text
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Connects to nothing. What it writes is for people to read, and no change of a host."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Return the notes and where they lie; fail with one line where they cannot be written."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         given = self._task.args
         notes = customer_notes(Notes.from_dict(given["notes"]))
         directory, product = Path(given["directory"]), str(given["product"])
@@ -31,7 +27,7 @@ class ActionModule(ActionBase):
             directory / f"{product}-{notes.version}.txt": as_text(product, notes),
         }
         try:
-            if not self._task.check_mode:
+            if not self.check_mode:
                 directory.mkdir(parents=True, exist_ok=True)
                 for path, text in files.items():
                     # hosts of a fleet write the same at the same time
@@ -39,8 +35,7 @@ class ActionModule(ActionBase):
                     partial.write_text(text, "utf-8")
                     partial.replace(path)
         except OSError as error:
-            problem = (
+            raise SlipwayError(
                 f"the release notes cannot be written to {directory} ({error.strerror}): mend release_notes_directory"
-            )
-            return {**result, "failed": True, "msg": problem}
-        return {**result, "changed": False, "notes": asdict(notes), "files": [str(path) for path in files]}
+            ) from error
+        return {"notes": asdict(notes), "files": [str(path) for path in files]}

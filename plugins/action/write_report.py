@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import Report, render
 
 ARGUMENTS = {
@@ -22,18 +23,13 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Connects to nothing."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Write the page and its data where they are other ones; fail with one line where that is impossible."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(ARGUMENTS)  # type: ignore[no-untyped-call]  # ansible-core is published without types
-        template = Path(self._find_needle("templates", given["src"])).read_text("utf-8")  # type: ignore[no-untyped-call]  # the same
+        given = self.checked(ARGUMENTS)
+        template = Path(self._find_needle("templates", given["src"])).read_text("utf-8")  # type: ignore[no-untyped-call]  # ansible-core is published without types
         # plain data: what Ansible marks its texts with is of no use here
         data = json.loads(json.dumps({name: given[name] for name in ("site", "history", "scorecard", "assessed")}))
         report = Report(**data)
@@ -45,20 +41,16 @@ class ActionModule(ActionBase):
         }
         try:
             changed = [path for path, text in content.items() if not _holds(path, text)]
-            if changed and not self._task.check_mode:
+            if changed and not self.check_mode:
                 directory.parent.mkdir(parents=True, exist_ok=True)
                 directory.mkdir(mode=0o700, exist_ok=True)
                 for path in changed:
                     write_file(path, content[path].encode())
         except OSError as error:
-            return {
-                **result,
-                "failed": True,
-                "msg": f"the report cannot be written: {error.filename}: {error.strerror}",
-            }
+            raise SlipwayError(f"the report cannot be written: {error.filename}: {error.strerror}") from error
         page, plain = map(str, content)
         told = {"path": page, "data": plain, "summary": report.sentence, "outcome": report.outcome}
-        return {**result, "changed": bool(changed), **told}
+        return {"changed": bool(changed), **told}
 
 
 def _holds(path: Path, text: str) -> bool:
