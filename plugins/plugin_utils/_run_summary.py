@@ -101,8 +101,10 @@ def _verdict(verdict: Mapping[str, Any] | None) -> Iterator[Line]:
         title = _shortened(str(item.get("title")), _TITLE)
         head = f"  {item.get('id')!s:<3} {title:<{_TITLE}} {shown + mode}  "
         tone = _VERDICT_TONES.get(word, PLAIN)
-        # what decides nothing and says nothing is no reason to read on
-        if word == "hold" or (word == "inconclusive" and item.get("mode") != "enforce"):
+        if word == "inconclusive" and item.get("mode") != "enforce" and not item.get("count"):
+            # what decides nothing and knows nothing is no reason to read on; the record has it
+            continue
+        if word == "hold":
             yield (head + _shortened(str(item.get("reason")), WIDTH - len(head))).rstrip(), tone
         else:
             yield head.rstrip(), tone
