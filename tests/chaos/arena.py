@@ -57,6 +57,16 @@ CLEAN = """
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null
 docker network ls --filter type=custom --quiet | xargs --no-run-if-empty docker network rm >/dev/null
 """
+# The proxy comes last: it asks a server that did not answer it only after 10 s again.
+START = """
+docker start swarm-postgres-1 swarm-redis-1 >/dev/null
+docker restart $(docker ps --quiet --filter label=com.docker.compose.service=web) >/dev/null
+for _ in $(seq 300); do
+  [ "$(docker ps --filter label=com.docker.compose.service=web --filter health=healthy --quiet | wc -l)" = 2 ] && break
+  sleep 0.1
+done
+docker restart swarm-proxy-1 >/dev/null
+"""
 SETTLED = f"curl --silent --fail --output /dev/null -H 'Host: {NAME}' http://127.0.0.1/login"
 SEEDS = r"""
 docker exec --interactive swarm-postgres-1 psql -XqAt --username swarm_owner swarm_production <<'SQL'
@@ -160,11 +170,7 @@ class Arena:
         """
         self.sh("docker stop --time 30 swarm-postgres-1 swarm-redis-1 >/dev/null")
         yield
-        self.sh(
-            "docker start swarm-postgres-1 swarm-redis-1 >/dev/null\n"
-            "docker restart $(docker ps --quiet --filter label=com.docker.compose.service=web) >/dev/null\n"
-            "docker restart swarm-proxy-1 >/dev/null"
-        )
+        self.sh(START)
 
     def settle(self) -> None:
         """Return when the application answers."""
