@@ -44,8 +44,7 @@ command. The network that is cut is SSH to the host. Seconds are those of a cell
 def arguments() -> argparse.Namespace:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    site = os.environ.get("SLIPWAY_LAB_SITE", "site1")
-    parser.add_argument("--hosts", default=site, help="the lab hosts to play on, at once (default: %(default)s)")
+    parser.add_argument("--hosts", default="site1", help="the lab hosts to play on, at once (default: %(default)s)")
     parser.add_argument("--shard", default="1/1", help="1/4 is the first of four shares")
     parser.add_argument("--seed", type=int, default=SEED, help="of the random moments (default: %(default)s)")
     following = "what follows, taken in turn; a+b is two playbooks (default: %(default)s)"

@@ -21,8 +21,10 @@ from lab import evidence, witness
 from lab.host import Host as LabHost
 
 ROOT = Path(__file__).resolve().parents[2]
-SITE = os.environ.get("SLIPWAY_LAB_SITE", "site1")
-INVENTORY = os.environ.get("SLIPWAY_LAB_INVENTORY", "inventory/lab")
+# each worker has a host to itself
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SITE = f"site{WORKER + 1}"
+INVENTORY = "molecule/inventory"
 PUBLISH = r"""
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
@@ -119,7 +121,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     def run(playbook: str, *arguments: str, inventory: str = INVENTORY, directory: Path = ROOT) -> Run:
         records = tmp_path_factory.mktemp("records")
         done = subprocess.run(
-            ["ansible-playbook", playbook, "-i", inventory, *arguments],
+            ["ansible-playbook", playbook, "-i", inventory, "--limit", SITE, *arguments],
             cwd=directory,
             env={**os.environ, "SLIPWAY_RECORD_DIR": str(records), "ANSIBLE_FORCE_COLOR": "false"},
             capture_output=True,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.host import Host as LabHost
 from lab.witness import Witness
 from tests.scenarios.conftest import ROOT, SITE, Run
 
@@ -240,14 +241,14 @@ def test_the_readme_s_command_works_with_secrets_from_a_vault(play: Play, sh: Sh
     shutil.copytree(ROOT / "inventory", tmp_path / "inventory", symlinks=True)
     (tmp_path / "prod").symlink_to("inventory/prod")
     site = {
-        "ansible_host": "10.89.0.11",
+        "ansible_host": LabHost(SITE).address,
         "ansible_ssh_private_key_file": f"{ROOT}/build/lab/id_ed25519",
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={ROOT}/build/lab/known_hosts",
         "site_host_name": "swarm.example.test",
         "site_repository": "/srv/git/swarm.git",
     }
     hosts = yaml.safe_load((tmp_path / "prod/hosts.yml").read_text())
-    hosts["sites"]["hosts"] = {"site1": site}
+    hosts["sites"]["hosts"] = {SITE: site}
     (tmp_path / "prod/hosts.yml").write_text(yaml.safe_dump(hosts))
     names = {"vault_postgres_password", "vault_secret_key_base", "vault_operator_password"}
     values = {

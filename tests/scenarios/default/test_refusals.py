@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab.evidence import EVIDENCE
+from lab.host import Host as LabHost
 from lab.witness import Witness
-from tests.scenarios.conftest import ROOT, SITE, Run, closed_window
+from tests.scenarios.conftest import INVENTORY, ROOT, SITE, Run, closed_window
 from tests.scenarios.default.test_scan import written
 
 Play = Callable[..., Run]
@@ -137,10 +138,10 @@ def test_all_that_is_wrong_is_said_at_once(play: Play, sh: Sh) -> None:
 
 def test_an_unreachable_host(play: Play, tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.yml"
-    inventory.write_text((ROOT / "inventory/lab/hosts.yml").read_text().replace("10.89.0.11", "10.89.0.199"))
+    inventory.write_text((ROOT / INVENTORY / "hosts.yml").read_text().replace(LabHost(SITE).address, "10.89.0.199"))
     (tmp_path / "group_vars").symlink_to(ROOT / "inventory/lab/group_vars")
     run = play("deploy.yml", *NEXT, "-e", f"lab_directory={ROOT}/build/lab", inventory=str(inventory))
-    _refused(run, "site1 cannot be reached", "check its power, network and SSH access")
+    _refused(run, f"{SITE} cannot be reached", "check its power, network and SSH access")
 
 
 def test_changes_by_hand_are_not_overwritten(play: Play, sh: Sh) -> None:
