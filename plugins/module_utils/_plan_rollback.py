@@ -256,12 +256,26 @@ class _WayBack:
         release, undo = self.site.ledger.known_release(self.version), self.undo()
         if self.road == RESTORE:
             return {"undo_failed": "the rehearsal showed that it does not give what was there before"}
+        failure = self._undo(release, undo)
+        database = start_database(self.site, self.version)
+        with self.site.at_rest():
+            away = failure is not None and not database.done()
+        if away:
+            # it was not the migrations that failed: what is left of them is undone once the database is back
+            database.apply()
+            failure = self._undo(release, self.undo())
+        return {"undone": undo} if failure is None else {"undo_failed": failure}
+
+    def _undo(self, release: Release, undo: list[str]) -> str | None:
+        """Undo these migrations; returns why that failed."""
+        if not undo:
+            return None
         for command in rollback_commands(release, self.site.database.migrations(), undo):
             code, printed = self.site.rails(self.site.compose_of(release), *command, timeout=self.timeout)
             log = self.site.log(self.version, "rollback", printed)
             if code != 0:
-                return {"undo_failed": f"{migration_reason(printed)} (all of it: {log})"}
-        return {"undone": undo}
+                return f"{migration_reason(printed)} (all of it: {log})"
+        return None
 
     def restore(self) -> dict[str, Any]:
         """Load the backup beside a database that could not be undone, compare, swap the two, and keep the other."""

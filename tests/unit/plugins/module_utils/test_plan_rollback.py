@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _plan_rollback
 from ansible_collections.slipway.release.plugins.module_utils._certificate import CODE, DOWN, RESTORE, Certificate
+from ansible_collections.slipway.release.plugins.module_utils._engine import Step
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     Before,
@@ -204,3 +207,46 @@ def test_other_migrations_than_those_rehearsed_are_taken_down(site: Site) -> Non
     assert road(site, AUTO) == DOWN
     site.ledger.save_certificate(Certificate("1.1.0", "a" * 40, "b1", "now", ["2", "3"], old_code_wrong=[]))
     assert road(site, AUTO) == DOWN
+
+
+UNDO, START = "db:rollback", "started"
+
+
+@pytest.mark.parametrize(
+    "answers, comes_back, done, calls",
+    [
+        (False, True, {"undone": ["2"]}, [UNDO, START, UNDO]),
+        (False, False, {"undo_failed": "it failed (all of it: a log)"}, [UNDO, START, UNDO]),
+        # migrations that cannot be undone are not tried twice
+        (True, False, {"undo_failed": "it failed (all of it: a log)"}, [UNDO]),
+    ],
+)
+def test_a_database_that_went_away_while_migrations_were_undone_is_started_and_they_are_undone_then(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    answers: bool,
+    comes_back: bool,
+    done: dict[str, Any],
+    calls: list[str],
+) -> None:
+    applied, seen = ["1", "2"], list[str]()
+
+    def rails(_compose: object, _rails: str, command: str, _step: str, *, timeout: float) -> tuple[int, str]:
+        assert timeout == 60
+        seen.append(command)
+        if not comes_back or len(seen) == 1:
+            return 1, "it failed"
+        applied.remove("2")
+        return 0, ""
+
+    step = Step("start the database", lambda: answers, lambda: seen.append(START))
+    monkeypatch.setattr(_plan_rollback, "start_database", lambda _site, _version: step)
+    monkeypatch.setattr(_plan_rollback, "migration_reason", lambda printed: printed)
+    monkeypatch.setattr(site, "database", SimpleNamespace(migrations=lambda: list(applied)))
+    for name, value in {"rails": rails, "compose_of": id, "log": lambda *_: "a log", "at_rest": nullcontext}.items():
+        monkeypatch.setattr(site, name, value, raising=False)
+    with site.ledger.locked():
+        site.ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", ["1"], "s", "b1")), current="1.0.0")
+    assert _WayBack(site, "r1-rollback", 60, schema=BACK).undo_migrations() == done
+    assert seen == calls
