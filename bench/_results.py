@@ -150,7 +150,7 @@ def table(runs: Sequence[Run], commit: str, machine: str, benchmarks: Sequence[s
     text = [
         "# Results of the benchmarks",
         "",
-        "Written by `make bench`. What is measured beside what: [benchmarks.md](benchmarks.md). Lower is better: at 1 ours is",
+        "Written by `make bench`. What is measured beside what: [benchmarks.md](benchmarks.md). Lower is better: 1 is",
         "the peer's figure.",
         "",
     ]
