@@ -14,7 +14,7 @@ KEYS = {"name", "ours", "peer", "unit", "ratio", "bar", "ok"}
 OF_OURS = re.compile(r"availability( .* (failed|lost or doubled|longest))?|judge( errors)?")
 SHORT = 10  # digits of a commit
 LONGEST = 2.0  # the ratio at which a bar of the plot is cut
-LABEL, TRACK, FIGURE, ROW, HEAD = 270, 360, 190, 26, 58  # lengths in the plot, in pixels
+LABEL, TRACK, FIGURE, ROW, HEAD = 290, 360, 190, 26, 58  # lengths in the plot, in pixels
 STYLE = """
     svg { font: 13px system-ui, sans-serif; }
     .page { fill: #ffffff; } text { fill: #1f2328; } .faint { fill: #59636e; font-size: 12px; }

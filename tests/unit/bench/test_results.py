@@ -132,4 +132,4 @@ def test_the_plot_has_a_bar_for_each_ratio_and_a_stroke_for_its_bar() -> None:
         ("bad", 18),
         ("ok", 0),
     ]
-    assert [float(item.get("x1", "")) - 270 for item in root.iter(f"{space}line")] == [180, 180, 9, 0]
+    assert [float(item.get("x1", "")) - 290 for item in root.iter(f"{space}line")] == [180, 180, 9, 0]
