@@ -21,7 +21,8 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "inventory/REA
 PAGES += sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "coverage.md")  # which tests write
 # A command ends where the line's code or the command itself ends.
 PLAYBOOK = re.compile(r"(?<![\w-])ansible-playbook(?= +[^\s|`]*\.yml)([^`|]*)")
-MAKE = re.compile(r"(?:^ {4}|`|&& )make ((?:[a-z-]+|[A-Z]+=\S+)(?: (?:[a-z-]+|[A-Z]+=[^\s`]+))*)(?=`|\s*$|\s+#|\s{2,})")
+WORD = r"(?:[a-z-]+|[A-Z]+=[^\s`]+)"
+MAKE = re.compile(rf"(?:^ {{4}}|`|&& )make ({WORD}(?: {WORD})*)(?=`|\s*$|\s+#|\s+&&|\s{{2,}})")
 COMMENT = re.compile(r"\s(?:#|\().*")  # and what the inventories' page says beside it
 LEFT_OUT = "..."
 
@@ -79,6 +80,7 @@ def extra_variables(given: str) -> set[str]:
 def test_a_playbook_command_can_be_typed(words: list[str]) -> None:
     cli = PlaybookCLI(["ansible-playbook", *words])
     cli.init_parser()
+    assert cli.parser is not None
     options = cli.parser.parse_args([word for word in words if word != LEFT_OUT])
     assert [name for name in options.args if not (ROOT / name).is_file()] == []
     assert [name for name in options.inventory or [] if not (ROOT / name / "hosts.yml").is_file()] == []
