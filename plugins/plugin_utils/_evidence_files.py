@@ -155,7 +155,8 @@ def _window(settings: Settings, now: datetime) -> Claim:
     if settings.override is not None:
         return Claim(None, f"{outside}: {settings.override}")
     raise EvidenceError(
-        f"{outside}: wait until {window.opens(now):%a %Y-%m-%d %H:%M}, or say why not: -e release_window_override='WHY'"
+        f"{outside}: wait until {window.opens(now):%a %Y-%m-%d %H:%M}, or say why not: "
+        "-e \"release_window_override='WHY'\""  # without the outer quotes Ansible takes the first word alone
     )
 
 

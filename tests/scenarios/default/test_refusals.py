@@ -196,7 +196,7 @@ def test_a_release_without_evidence_outside_the_window(play: Play, tmp_path: Pat
         play("deploy.yml", *NEXT, *_evidence(tmp_path, "1.2.0"), *closed_window()),
         f"tests: there is no evidence in {tmp_path}/1.2.0: put the CI's attestation.json",
         f"review: there is no record in {tmp_path}/1.2.0: write review.yml there",
-        "or say why not: -e release_window_override='WHY'",
+        "or say why not: -e \"release_window_override='WHY'\"",
     )
 
 

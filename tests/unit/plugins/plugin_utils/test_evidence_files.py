@@ -142,7 +142,7 @@ def test_outside_of_the_window_only_a_reason_helps(read: Given) -> None:
     claim = read().claims["window"]
     assert claim.ok is False
     assert "it is Tue 15:00 there, outside sat, sun 22:00 to 05:00 Europe/Berlin" in claim.detail
-    assert "wait until Sat 2026-11-28 22:00, or say why not: -e release_window_override='WHY'" in claim.detail
+    assert "wait until Sat 2026-11-28 22:00, or say why not: -e \"release_window_override='WHY'\"" in claim.detail
     overridden = read(window_override="the disk of customer-a fails").claims["window"]
     assert (overridden.ok, overridden.by) == (None, None)
     assert overridden.detail.endswith("the disk of customer-a fails")
