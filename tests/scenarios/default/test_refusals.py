@@ -82,6 +82,10 @@ def test_a_version_that_is_none(play: Play) -> None:
     _refused(play("deploy.yml", "-e", "release_version=../../etc"), "is no release version")
 
 
+def test_an_argument_of_a_role_that_comes_late(play: Play) -> None:
+    _refused(play("deploy.yml", *NEXT, "-e", "monitor_looks=many"), "'monitor_looks' is of type")
+
+
 def test_a_missing_secret(play: Play, sh: Sh) -> None:
     with _with(sh, "sed -i.kept /^SECRET_KEY_BASE=/d /opt/swarm/.env", "mv /opt/swarm/.env.kept /opt/swarm/.env"):
         _refused(play("deploy.yml", *NEXT), "SECRET_KEY_BASE has no value in /opt/swarm/.env")

@@ -1,0 +1,177 @@
+"""What playbooks/awx.yml declares, as the modules of awx.awx are given it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.slipway.release.plugins.lookup.role_arguments import role_arguments
+
+from lab._common import ROOT
+
+HERE = Path(__file__).parent
+SPECS = HERE / "awx_argument_specs.json"
+WAVES = [{"name": "canary", "limit": "customer-a"}, {"name": "all others", "limit": "sites:!customer-a"}]
+GIVEN = {"awx_project_url": "https://git.example.test/slipway.git", "awx_image": "registry.example.test/slipway:1"}
+
+pytestmark = pytest.mark.promise("U3")
+
+
+def declare(
+    directory: Path, specs: Path = SPECS, **variables: object
+) -> tuple[subprocess.CompletedProcess[str], list[tuple[str, Any]]]:
+    """Play it against a collection awx.awx that only writes down what it is given."""
+    actions = directory / "ansible_collections/awx/awx/plugins/action"
+    actions.mkdir(parents=True)
+    for name in json.loads(SPECS.read_text())["modules"]:
+        shutil.copy(HERE / "awx_recorder.py", actions / f"{name}.py")
+    recorded = directory / "recorded"
+    recorded.touch()
+    extra = json.dumps({**GIVEN, **variables})
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", extra],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": f"{directory}:{ROOT / 'collections'}",
+            "AWX_ARGUMENT_SPECS": str(specs),
+            "AWX_RECORDED": str(recorded),
+            "SLIPWAY_RECORD_DIR": str(directory / "records"),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    return done, [tuple(json.loads(line)) for line in recorded.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
+    done, found = declare(tmp_path_factory.mktemp("awx"), awx_waves=WAVES, awx_credentials=["prod ssh", "prod secrets"])
+    assert done.returncode == 0, done.stdout
+    return found
+
+
+def of(declared: list[tuple[str, Any]], module: str) -> Iterator[Any]:
+    return (arguments for name, arguments in declared if name == module)
+
+
+def only(declared: list[tuple[str, Any]], module: str) -> Any:  # noqa: ANN401 - JSON
+    (found,) = of(declared, module)
+    return found
+
+
+def test_every_task_takes_what_awx_awx_takes_and_all_of_it_is_declared(declared: list[tuple[str, Any]]) -> None:
+    assert {name for name, _ in declared} == set(json.loads(SPECS.read_text())["modules"])
+    playbooks = {arguments["playbook"] for arguments in of(declared, "job_template")}
+    here = {f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml")}
+    # those work with files of the controller, or declare all of this
+    assert here - playbooks == {f"playbooks/{verb}.yml" for verb in ("awx", "bundle", "load")}
+
+
+def test_what_awx_awx_does_not_take_is_refused(tmp_path: Path) -> None:
+    recorded = json.loads(SPECS.read_text())
+    del recorded["modules"]["organization"]["name"]
+    specs = tmp_path / "specs.json"
+    specs.write_text(json.dumps(recorded))
+    done, found = declare(tmp_path, specs)
+    assert done.returncode != 0
+    assert "awx.awx.organization: name. Supported parameters include" in done.stdout
+    assert found == []
+
+
+def test_a_deploy_is_never_sliced(declared: list[tuple[str, Any]]) -> None:
+    templates = list(of(declared, "job_template"))
+    assert {item["job_slice_count"] for item in templates} == {1}
+    may = {item["playbook"] for item in templates if item["ask_job_slice_count_on_launch"]}
+    assert may == {f"playbooks/{verb}.yml" for verb in ("monitor", "scan", "smoke_test", "status")}
+
+
+def test_a_survey_asks_for_what_the_played_roles_take(declared: list[tuple[str, Any]]) -> None:
+    options, asked = role_arguments(), 0
+    for template in of(declared, "job_template"):
+        assert template["survey_enabled"] == ("survey_spec" in template)
+        playbook = (ROOT / template["playbook"]).read_text()
+        for question in template.get("survey_spec", {"spec": []})["spec"]:
+            asked += 1
+            name = question["variable"]
+            option = options[name]
+            # an argument's name begins with its role's
+            assert any(name.startswith(f"{role}_") for role in re.findall(r"slipway\.release\.(\w+)\n", playbook)), name
+            expected = {"int": "integer", "float": "float", "str": "text", "bool": "multiplechoice"}[option["type"]]
+            assert question["type"] == ("multiplechoice" if option.get("choices") else expected)
+            assert question["choices"] == (["true", "false"] if option["type"] == "bool" else option.get("choices", []))
+            assert question["question_description"].startswith(option["description"].split(".")[0])
+            assert "default" not in question, "it would override the inventory"
+    assert asked > 10
+
+
+def test_a_deploy_does_not_start_without_a_version(declared: list[tuple[str, Any]]) -> None:
+    deploy = next(item for item in of(declared, "job_template") if item["playbook"] == "playbooks/deploy.yml")
+    for survey in (deploy["survey_spec"], only(declared, "workflow_job_template")["survey_spec"]):
+        assert [item["variable"] for item in survey["spec"] if item["required"]] == ["release_version"]
+
+
+def test_secrets_reach_a_job_in_its_environment_alone(declared: list[tuple[str, Any]]) -> None:
+    secrets = yaml.safe_load((ROOT / "roles/awx/defaults/main.yml").read_text())["awx_secrets"]
+    kind = only(declared, "credential_type")
+    assert set(kind["injectors"]) == {"env"}
+    assert [field["id"] for field in kind["inputs"]["fields"]] == secrets
+    assert all(field["secret"] is True and field["type"] == "string" for field in kind["inputs"]["fields"])
+    variables = only(declared, "inventory")["variables"]
+    for name in secrets:
+        place = f"SLIPWAY_{name.upper()}"
+        assert kind["injectors"]["env"][place] == f"{{{{ {name} }}}}"
+        assert variables[name] == f'{{{{ lookup("ansible.builtin.env", "{place}", default=undef()) }}}}'
+    assert variables["ansible_host_key_checking"] is True
+    given = [item["extra_vars"] for item in of(declared, "job_template") if item["extra_vars"]]
+    assert given == [{"maintenance_state": "present"}, {"maintenance_state": "absent"}]
+
+
+def test_the_workflow_goes_wave_by_wave_and_nobody_goes_back_unasked(declared: list[tuple[str, Any]]) -> None:
+    nodes = {node["identifier"]: node for node in only(declared, "workflow_job_template")["workflow_nodes"]}
+    after = {
+        name: {kind: [link["identifier"] for link in links] for kind, links in node["related"].items()}
+        for name, node in nodes.items()
+    }
+    assert after == {
+        "deploy 1": {"success_nodes": ["approve 2"], "failure_nodes": ["ask 1"]},
+        "ask 1": {"success_nodes": ["take back 1"]},
+        "take back 1": {"always_nodes": ["report"]},
+        "approve 2": {"success_nodes": ["deploy 2"]},
+        "deploy 2": {"success_nodes": ["report"], "failure_nodes": ["ask 2"]},
+        "ask 2": {"success_nodes": ["take back 2"]},
+        "take back 2": {"always_nodes": ["report"]},
+        "report": {},
+    }
+    templates = {item["name"]: item for item in of(declared, "job_template")}
+    for name, node in nodes.items():
+        template = node["unified_job_template"]
+        if template["type"] == "workflow_approval":
+            assert name.startswith(("approve", "ask"))
+        else:
+            assert template["name"] in templates
+            assert templates[template["name"]]["ask_limit_on_launch"]
+    limits = {name: node["limit"] for name, node in nodes.items() if "limit" in node}
+    assert limits == {
+        f"{what} {number}": wave["limit"] for number, wave in enumerate(WAVES, 1) for what in ("deploy", "take back")
+    }
+
+
+def test_what_happens_by_itself_only_reads(declared: list[tuple[str, Any]]) -> None:
+    assert {item["unified_job_template"] for item in of(declared, "schedule")} == {"slipway monitor", "slipway report"}
+    for item in of(declared, "schedule"):
+        # AWX refuses a rule without a start and an interval
+        assert re.fullmatch(r"DTSTART:\d{8}T\d{6}Z RRULE:FREQ=[A-Z]+;INTERVAL=\d+", item["rrule"])
