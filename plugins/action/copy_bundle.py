@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.modules.copy_bundle import ARGUMENTS
 from ansible_collections.slipway.release.plugins.plugin_utils._bundle_sender import PIECE, File, Sender, files_of
 from ansible_collections.slipway.release.plugins.plugin_utils._host_call import ActionModule as HostCall
 
@@ -34,7 +35,8 @@ class ActionModule(HostCall):
             return {"failed": True, "lost_host": lost, "msg": f"{stopped}: run it again, it goes on there"}
 
     def _copied(self, sender: Sender, task_vars: dict[str, Any]) -> dict[str, Any]:
-        sums, dest = Path(self._task.args["src"]), Path(self._task.args["dest"])
+        _, given = self.validate_argument_spec(ARGUMENTS)  # type: ignore[no-untyped-call]  # ansible-core is published without types
+        sums, dest = Path(given["src"]), Path(given["dest"])
         if sums.name != dest.name:
             raise SlipwayError(f"{dest} must end with {sums.name}: the parts are named after it")
         files = files_of(sums)
