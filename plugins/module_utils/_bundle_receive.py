@@ -101,7 +101,9 @@ def receive(directory: Path, wanted: Wanted, offset: int, piece: Path) -> int:
         if offset == 0:
             target.truncate()
         if target.seek(0, os.SEEK_END) != offset:
-            raise SlipwayError(f"another copy of {wanted.name} was at work: run it again, it goes on where that stopped")
+            raise SlipwayError(
+                f"another copy of {wanted.name} was at work: run it again, it goes on where that stopped"
+            )
         shutil.copyfileobj(source, target, CHUNK)
         target.flush()
         os.fsync(target.fileno())

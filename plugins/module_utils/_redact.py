@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes out of a site's records what must not leave it: known secrets, what looks like one, and what people wrote.
 
-The records hold few secrets, for what writes them hides those that it knows. Here all that the site knows are hidden once
-more, in whatever form, and each text goes through the masks that logs go through.
+The records hold few secrets, for what writes them hides those that it knows. Here all that the site knows are hidden
+once more, in whatever form, and each text goes through the masks that logs go through.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class Redactor:
 
     def __init__(self, anywhere: Collection[str] = (), words: Collection[str] = ()) -> None:
         self.anywhere = set(anywhere)
-        self._words = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(words))) if words else None
+        self._words = (
+            re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(words))) if words else None
+        )
         self._done: dict[str, str] = {}
 
     def clean(self, value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
@@ -103,22 +105,26 @@ class Redactor:
                 return HIDDEN
             if _DIGEST.fullmatch(value) or (key in _DIGEST_KEYS and _BARE_DIGEST.fullmatch(value)):
                 return value
-            return self.text(value)
+            return self._masked(value)
         if isinstance(value, Mapping):
-            return {self._word(str(name)): self._clean(held, str(name)) for name, held in value.items()}
+            return {self._masked(str(name)): self._clean(held, str(name)) for name, held in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._clean(held, key) for held in value]
         return value
 
     def text(self, text: str) -> str:
         """One text."""
+        return self._masked(str(scrubbed(text, self.anywhere)))
+
+    def _masked(self, text: str) -> str:
+        """A text that was scrubbed already; many are there more than once."""
         known = self._done.get(text)
         if known is None:
             known = self._done[text] = self._redacted(text)
         return known
 
     def _redacted(self, text: str) -> str:
-        text = self._word(self._whole(scrubbed(text, self.anywhere)))
+        text = self._word(self._whole(text))
         text = _LINE.sub(lambda found: found[1] + masked(found[2]), text)
         text = unquoted(_ROW.sub(rf"\1({HIDDEN})", text))
         # every second piece is the name of a run

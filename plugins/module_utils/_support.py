@@ -84,7 +84,7 @@ class Collector:
             return None
         except (SlipwayError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             # a damaged record makes its readers fail in any way
-            self._leave_out(path, f"{type(error).__name__}: {error}")
+            self._leave_out(path, str(error) if isinstance(error, SlipwayError) else f"{type(error).__name__}: {error}")
             return None
 
     def add(self, path: str, read: Callable[[], object]) -> None:
@@ -122,7 +122,7 @@ class Collector:
 
     def _leave_out(self, path: str, reason: str) -> None:
         kept = self.redact.text(" ".join(reason.split()))[:_LONGEST_REASON]
-        printable = "".join(letter if letter.isprintable() else "?" for letter in path[:_LONGEST_REASON // 2])
+        printable = "".join(letter if letter.isprintable() else "?" for letter in path[: _LONGEST_REASON // 2])
         self.left_out[printable] = kept
 
 
@@ -169,24 +169,23 @@ def _reported(site: Site) -> list[str]:
 
 def versions(site: Site) -> dict[str, str]:
     """What runs what runs; of what does not answer, why."""
-    asked = {
-        "docker": ["docker", "version", "--format", "{{.Server.Version}}"],
-        "compose": ["docker", "compose", "version", "--short"],
-    }
-    found = {
+    return {
         "python": platform.python_version(),
         "kernel": platform.release(),
         "machine": platform.machine(),
         "system": _system(),
         # on a host it lies in a directory that is named by its digest
         "library": Path(__file__).parents[1].name,
+        "docker": _told(site, "docker", "version", "--format", "{{.Server.Version}}"),
+        "compose": _told(site, "docker", "compose", "version", "--short"),
     }
-    for name, argv in asked.items():
-        try:
-            found[name] = site.runner.run(argv).stdout.strip()
-        except SlipwayError as error:
-            found[name] = str(error)
-    return found
+
+
+def _told(site: Site, *argv: str) -> str:
+    try:
+        return site.runner.run(argv).stdout.strip()
+    except SlipwayError as error:
+        return str(error)
 
 
 def _system() -> str:

@@ -9,8 +9,8 @@ module: copy_bundle
 short_description: Copy a bundle from the controller to a host
 version_added: 0.1.0
 description:
-  - Copies the parts of a bundle, its signature, and last its sums. A file that is there already, by its SHA-256, is left
-    alone; one that was copied half way goes on where it stopped. Room is looked for first.
+  - Copies the parts of a bundle, its signature, and last its sums. A file that is there already, by its SHA-256, is
+    left alone; one that was copied half way goes on where it stopped. Room is looked for first.
   - Shows a line for each piece of 64 MB. Each part is compared with its SHA-256 when it is whole; the signature is for
     M(slipway.release.load) to verify.
 author: Slipway contributors (@slipway)

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Collects the ledger, the journal, the records of runs and of the watch, certificates, the state of the containers,
     signatures of the logs, versions and disk figures.
-  - No env file, no backup, no line of a log as it was. What the profile, the env files and the containers know as secret
-    is hidden, and what looks like a secret or a mail address as well.
+  - No env file, no backup, no line of a log as it was. What the profile, the env files and the containers know as
+    secret is hidden, and what looks like a secret or a mail address as well.
   - What cannot be read is left out, and the result says why.
 author: Slipway contributors (@slipway)
 options:

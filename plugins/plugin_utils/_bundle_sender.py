@@ -66,13 +66,11 @@ def _size(path: Path) -> int | None:
 class Sender:
     """Sends what is not there.
 
-    :param put: hands the host a piece that lies in a file here, to be put where a file ends; returns where it ends then.
+    :param put: hands the host a piece that lies in a file here, to be put where a file ends; returns where that is then.
     :param tell: shows a line to the operator.
     """
 
-    def __init__(
-        self, put: Callable[[File, int, Path], int], tell: Callable[[str], None], piece: int = PIECE
-    ) -> None:
+    def __init__(self, put: Callable[[File, int, Path], int], tell: Callable[[str], None], piece: int = PIECE) -> None:
         self._put, self._tell, self._piece = put, tell, piece
         # where the copy is
         self.at: tuple[str, int, int] | None = None

@@ -551,7 +551,12 @@ def _host(host: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[o
         [item["name"], item["state"], item["health"] or "", item["restarts"], item["started"], str(item["image"])[:19]]
         for item in host["containers"] or ()
     ]
-    yield "Containers", ["Name", "State", "Health", "Restarts", "Started", "Image"], containers, [26, 11, 11, 10, 22, 20]
+    yield (
+        "Containers",
+        ["Name", "State", "Health", "Restarts", "Started", "Image"],
+        containers,
+        [26, 11, 11, 10, 22, 20],
+    )
     yield "Versions", ["What", "Version"], [[name, text] for name, text in (host["versions"] or {}).items()], [30, 70]
     disks = [[item["what"], item["path"], size(item["free"]), size(item["total"])] for item in host["disk"] or ()]
     yield "Disk", ["What", "Where", "Free", "Of"], disks, [18, 46, 18, 18]
@@ -561,5 +566,10 @@ def _host(host: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[o
         for item in log["signatures"][:_MOST_ROWS]
         if item["error"]
     ]
-    yield "Errors in the logs of the last day", ["Service", "Level", "Times", "Signature", "Last"], said, [13, 9, 9, 47, 22]
+    yield (
+        "Errors in the logs of the last day",
+        ["Service", "Level", "Times", "Signature", "Last"],
+        said,
+        [13, 9, 9, 47, 22],
+    )
     yield "Left out", ["What", "Why"], [[name, text] for name, text in host["left_out"].items()], [35, 65]

@@ -69,7 +69,8 @@ def test_a_lost_connection_fails_with_where_it_goes_on_and_it_does(
     lost = Near(bundle, dest, until_lost=2).answer(HOST)
     assert (lost["failed"], lost["lost_host"]) == (True, True)
     assert lost["msg"] == (
-        "site1: the copy of swarm.001 stopped at 800 of 1000 bytes (Connection timed out): run it again, it goes on there"
+        "site1: the copy of swarm.001 stopped at 800 of 1000 bytes (Connection timed out): "
+        "run it again, it goes on there"
     )
     capsys.readouterr()
     assert Near(bundle, dest).answer(HOST) == {"changed": True, "copied": NAMES}
@@ -98,7 +99,10 @@ def test_check_mode_tells_what_would_be_copied_and_copies_nothing(bundle: Path, 
 
 def test_another_name_at_the_host_is_refused(bundle: Path, tmp_path: Path) -> None:
     told = Near(bundle, tmp_path / "there" / "other.sums").answer(HOST)
-    assert told == {"failed": True, "msg": f"{tmp_path}/there/other.sums must end with swarm.sums: the parts are named after it"}
+    assert told == {
+        "failed": True,
+        "msg": f"{tmp_path}/there/other.sums must end with swarm.sums: the parts are named after it",
+    }
 
 
 @pytest.mark.parametrize("after", [0, 1])

@@ -57,7 +57,10 @@ def test_an_archive_is_written_for_its_owner_alone_and_a_bad_one_is_not(tmp_path
     sent = {"good": content, "bad": content[:-30], "none": b""}
     tasks = [
         {
-            "slipway.release.write_support": {"archive": base64.b64encode(item).decode() or "-", "directory": str(place)},
+            "slipway.release.write_support": {
+                "archive": base64.b64encode(item).decode() or "-",
+                "directory": str(place),
+            },
             "ignore_errors": True,
         }
         for item in sent.values()
@@ -109,7 +112,7 @@ def places(value: object, at: tuple[object, ...] = ()) -> list[tuple[object, ...
 
 
 def test_whatever_is_wrong_with_a_report_is_known_as_that(data: dict[str, Any]) -> None:
-    template, chance = ROLE.read_text(), random.Random(7)
+    template, chance = ROLE.read_text(), random.Random(7)  # noqa: S311 - the same each time
     every = [path for path in places(data) if len(path) > 1]
     wrong = 0
     for path in chance.sample(every, 60):

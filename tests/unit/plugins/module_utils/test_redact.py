@@ -72,7 +72,7 @@ def test_of_a_log_s_line_only_the_signature_stays_wherever_it_is_quoted() -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    "said, kept",
     [
         ("DETAIL: Key (name)=(Bob (7)) already exists.", "DETAIL: Key (name)=(********) already exists."),
         ("Failing row contains (7, Bob, null).", "Failing row contains (********)."),

