@@ -51,8 +51,8 @@ class ActionModule(HostCall):
         def put(file: File, at: int, piece: Path) -> int:
             shell = self._connection._shell  # noqa: SLF001 - where every action finds its temporary directory
             if shell.tmpdir is None:
-                self._make_tmp_path()  # type: ignore[no-untyped-call]  # ansible-core is published without types
-            there = self._transfer_file(str(piece), shell.join_path(shell.tmpdir, "piece"))  # type: ignore[no-untyped-call]  # the same
+                self._make_tmp_path()
+            there = self._transfer_file(str(piece), shell.join_path(shell.tmpdir, "piece"))
             done = self.ask({"piece": {**file.told, "offset": at, "path": there}}, task_vars)
             if "at" not in done:
                 raise SlipwayError(str(done.get("msg", "the host did not answer")))

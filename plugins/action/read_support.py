@@ -30,11 +30,11 @@ class ActionModule(ControllerAction):
         if not wanted or wanted[0] not in reports:
             there = ", ".join(reports) or "none"
             raise BundleError(path.name, f"it has no report of {given['version'] or 'any release'}; reports: {there}")
-        found = [_object(support, reports[version], path.name) for version in wanted]
+        told = [_object(support, reports[version], path.name) for version in wanted]
         parts = {name: _read(support, f"{name}.json", path.name) for name in ("containers", "versions", "disk", "logs")}
         return {
             "site": support.site,
-            "reports": [{name: item.get(name) for name in _PARTS} for item in found],
+            "reports": [{name: item.get(name) for name in _PARTS} for item in told],
             "host": {"at": support.at, **parts, "left_out": dict(support.left_out)},
         }
 

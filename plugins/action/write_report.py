@@ -63,8 +63,8 @@ class ActionModule(ControllerAction):
                     write_file(path, content[path].encode())
         except OSError as error:
             raise SlipwayError(f"the report cannot be written: {error.filename}: {error.strerror}") from error
-        path, plain = map(str, content)
-        return {"changed": bool(changed), "path": path, "data": plain, **told}
+        html, plain = map(str, content)
+        return {"changed": bool(changed), "path": html, "data": plain, **told}
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -66,7 +66,7 @@ def _size(path: Path) -> int | None:
 class Sender:
     """Sends what is not there.
 
-    :param put: hands the host a piece that lies in a file here, to be put where a file ends; returns where that is then.
+    :param put: hands the host a piece that lies in a file here, to be put where a file ends; returns its size then.
     :param tell: shows a line to the operator.
     """
 

@@ -28,12 +28,12 @@ class Near(copy_bundle.ActionModule):
 
     def __init__(self, src: Path, dest: Path, until_lost: int = 100, *, check: bool = False) -> None:
         self.given = {"src": str(src), "dest": str(dest)}
-        self._task = SimpleNamespace(check_mode=check)
+        self._task: Any = SimpleNamespace(check_mode=check)
         shell = SimpleNamespace(tmpdir=str(src.parent.parent), join_path=lambda *parts: "/".join(parts))
-        self._connection = SimpleNamespace(_shell=shell)
+        self._connection: Any = SimpleNamespace(_shell=shell)
         self._until_lost = until_lost
 
-    def validate_argument_spec(self, _arguments: Any) -> Any:  # noqa: ANN401 as Ansible's
+    def validate_argument_spec(self, *_given: Any, **_named: Any) -> Any:  # noqa: ANN401 as Ansible's
         return None, self.given
 
     def ask(self, more: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
