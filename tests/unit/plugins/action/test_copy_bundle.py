@@ -16,8 +16,6 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._host_module import Module
 from ansible_collections.slipway.release.plugins.plugin_utils import _bundle_sender
 
-pytestmark = pytest.mark.promise("X1")
-
 PARTS = {"swarm.001": b"a" * 1000, "swarm.002": b"b" * 250}
 NAMES = [*PARTS, "swarm.sums.sig", "swarm.sums"]
 HOST = {"inventory_hostname": "site1"}

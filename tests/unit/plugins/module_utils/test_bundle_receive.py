@@ -13,7 +13,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest i
 from ansible_collections.slipway.release.plugins.module_utils._bundle_receive import Wanted, receive, survey
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 
-pytestmark = pytest.mark.promise("X1")
+pytestmark = pytest.mark.promise("X4")
 
 CONTENT = bytes(range(256)) * 4
 PART = Wanted("swarm.001", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))

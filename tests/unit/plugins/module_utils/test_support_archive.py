@@ -26,8 +26,6 @@ from ansible_collections.slipway.release.plugins.module_utils._support_archive i
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.promise("X4")
-
 FILES = {"versions.json": b"{}\n", "runs/20261123T081500Z-deploy.json": b"x" * 700, "journal.jsonl": b""}
 GOOD = Support("swarm", "customer-a", "2026-11-24T19:00:00Z", FILES, {"logs.json": "Docker does not answer"})
 

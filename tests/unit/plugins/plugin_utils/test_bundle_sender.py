@@ -10,8 +10,6 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest i
 from ansible_collections.slipway.release.plugins.module_utils._bundle_receive import receive, survey, wanted_of
 from ansible_collections.slipway.release.plugins.plugin_utils._bundle_sender import File, Sender, files_of
 
-pytestmark = pytest.mark.promise("X1")
-
 PARTS = {"swarm.001": b"a" * 1000, "swarm.002": b"b" * 250}
 NAMES = [*PARTS, "swarm.sums.sig", "swarm.sums"]
 
