@@ -89,8 +89,8 @@ class Sender:
                     self._tell(f"{what}: {_of(end, file.size)}")
                 sent.append(name)
         if lacking:
-            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-            raise BundleError(lacking[0], f"it is{more} neither here nor on the host: bring the medium that has it")
+            more = f", as are {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            raise BundleError(lacking[0], f"it is neither here nor on the host{more}: bring the medium that has it")
         return sent
 
     def _pieces(self, file: File, begin: int) -> Iterator[int]:
