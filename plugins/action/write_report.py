@@ -12,6 +12,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import Report, render
+from jinja2 import TemplateError
 
 ARGUMENTS = {
     "src": {"type": "str", "required": True},
@@ -20,7 +21,11 @@ ARGUMENTS = {
     "history": {"type": "dict", "required": True},
     "scorecard": {"type": "dict", "required": True},
     "assessed": {"type": "dict"},
+    "host": {"type": "dict"},
 }
+_LONGEST_REASON = 160
+# What malformed data makes of the code that puts it into words.
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, TemplateError)
 
 
 class ActionModule(ControllerAction):
@@ -32,11 +37,21 @@ class ActionModule(ControllerAction):
         template = Path(self._find_needle("templates", given["src"])).read_text("utf-8")  # type: ignore[no-untyped-call]  # ansible-core is published without types
         # plain data: what Ansible marks its texts with is of no use here
         data = json.loads(json.dumps({name: given[name] for name in ("site", "history", "scorecard", "assessed")}))
+        if given["host"]:
+            data["host"] = json.loads(json.dumps(given["host"]))
         report = Report(**data)
+        try:
+            page, told = render(template, report), {"summary": report.sentence, "outcome": report.outcome}
+        except _MALFORMED as error:
+            reason = " ".join(f"{type(error).__name__} {error}".split())[:_LONGEST_REASON]
+            raise SlipwayError(
+                f"the report of {report.site} cannot be written: its data is not what this version of Slipway writes "
+                f"({reason}): use the version that wrote it"
+            ) from error
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{report.site}-{report.version}").lstrip(".")
         directory = Path(given["directory"])
         content = {
-            directory / f"{stem}.html": render(template, report),
+            directory / f"{stem}.html": page,
             directory / f"{stem}.json": json.dumps(data, indent=1, sort_keys=True) + "\n",
         }
         try:
@@ -48,9 +63,8 @@ class ActionModule(ControllerAction):
                     write_file(path, content[path].encode())
         except OSError as error:
             raise SlipwayError(f"the report cannot be written: {error.filename}: {error.strerror}") from error
-        page, plain = map(str, content)
-        told = {"path": page, "data": plain, "summary": report.sentence, "outcome": report.outcome}
-        return {"changed": bool(changed), **told}
+        html, plain = map(str, content)
+        return {"changed": bool(changed), "path": html, "data": plain, **told}
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -76,14 +76,14 @@ def read_sums(runner: Runner, sums: Path, signers: Path) -> bytes:
 
 def _small(path: Path) -> bytes:
     """The content of a plain file that is never large."""
-    with _plain(path) as stream:
+    with plain(path) as stream:
         content = stream.read(_LARGEST_SUMS + 1)
     if len(content) > _LARGEST_SUMS:
         raise BundleError(path.name, "it is far too large")
     return content
 
 
-def _plain(path: Path) -> IO[bytes]:
+def plain(path: Path) -> IO[bytes]:
     """Open a plain file: no link, no device, no pipe that would never end."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -161,7 +161,7 @@ def trusted_parts(runner: Runner, sums: Path, signers: Path) -> Iterator[Parts]:
     with ExitStack() as stack:
         parts = []
         for name, sha256 in expected.items():
-            stream = stack.enter_context(_plain(sums.with_name(name)))
+            stream = stack.enter_context(plain(sums.with_name(name)))
             digest = hashlib.sha256()
             while piece := stream.read(CHUNK):
                 digest.update(piece)

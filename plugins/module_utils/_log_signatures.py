@@ -74,9 +74,14 @@ def without_secrets(text: str, secrets: Collection[str]) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
+def unquoted(text: str) -> str:
+    """A text without what stands in quotes, unless it is a name of the code's own or of the schema's."""
+    return _QUOTED.sub(lambda found: found[0] if found[1] else '"#"', text)
+
+
 def masked(text: str) -> str:
     """A text without numbers, ids, times, addresses, and what stands in quotes."""
-    text = _QUOTED.sub(lambda found: found[0] if found[1] else '"#"', _TAIL.sub("", text))
+    text = unquoted(_TAIL.sub("", text))
     return " ".join(_NUMBER.sub("#", text).split())[:LONGEST_TEXT]
 
 

@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -52,16 +52,18 @@ _PROBE, _BASELINE = Limits(), Limits(seconds=10.0)
 
 
 def read_logs(
-    site: Site, since: float, until: float, limits: Limits = _PROBE
+    site: Site, since: float, until: float, limits: Limits = _PROBE, secrets: Collection[str] = ()
 ) -> tuple[dict[str, Log], dict[str, SlipwayError]]:
     """Read what the application's containers printed between two moments, in seconds since the epoch.
 
+    :param secrets: texts that are hidden beside those that the profile and the containers know.
     :returns: the log of each service, and why those of others could not be read.
     """
     services = {*site.code_services, site.profile.services.proxy}
     there = [item for item in site.all_containers() if item.service in services]
     containers = [item for item in there if item.running or item.state == "restarting"]
-    hidden = {value for value in _secrets(site.profile, containers) if len(value) >= _SHORTEST_SECRET}
+    known = {*_secrets(site.profile, containers), *secrets}
+    hidden = {value for value in known if len(value) >= _SHORTEST_SECRET}
     deadline = time.monotonic() + limits.seconds
     logs: dict[str, Log] = {}
     unread: dict[str, SlipwayError] = {}

@@ -37,6 +37,9 @@ options:
   assessed:
     description: As M(slipway.release.assess) returned it.
     type: dict
+  host:
+    description: As M(slipway.release.read_support) returned it, where the report is made from a support archive.
+    type: dict
 attributes:
   check_mode:
     support: full

@@ -51,23 +51,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result; a lost connection becomes `failed` with `lost_host`."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        name = self._task.action.rpartition(".")[-1]
-        module = importlib.import_module(f"{MODULES}.{name}")
-        checked, given = self.validate_argument_spec(  # type: ignore[no-untyped-call]  # ansible-core is published without types
-            module.ARGUMENTS, required_by=getattr(module, "REQUIRED_BY", None)
-        )
-        call = {
-            "name": name,
-            "parameters": given,
-            "check_mode": bool(self._task.check_mode),
-            "secrets": sorted(checked._no_log_values),  # noqa: SLF001 - AnsibleModule takes them from there
-            "library": host_call.digest_of(library_files()),
-        }
         try:
-            done = self._call(call, task_vars)
-            if done.get("library_missing"):
-                done = self._call({**call, "content": library_archive()}, task_vars)
-            result.update(done)
+            result.update(self.answer(task_vars or {}))
         except AnsibleConnectionFailure as error:
             host = (task_vars or {}).get("inventory_hostname", "the host")
             reason = " ".join(str(error).split())
@@ -78,7 +63,30 @@ class ActionModule(ActionBase):
             )
         return result
 
-    def _call(self, call: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+    def answer(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The result: here of the one call that most modules are."""
+        return self.ask({}, task_vars)
+
+    def ask(self, more: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What the host answers to the task's arguments and some more."""
+        name = self._task.action.rpartition(".")[-1]
+        module = importlib.import_module(f"{MODULES}.{name}")
+        checked, given = self.validate_argument_spec(  # type: ignore[no-untyped-call]  # ansible-core is published without types
+            module.ARGUMENTS, required_by=getattr(module, "REQUIRED_BY", None)
+        )
+        call = {
+            "name": name,
+            "parameters": {**given, **more},
+            "check_mode": bool(self._task.check_mode),
+            "secrets": sorted(checked._no_log_values),  # noqa: SLF001 - AnsibleModule takes them from there
+            "library": host_call.digest_of(library_files()),
+        }
+        done = self._call(call, task_vars)
+        if done.get("library_missing"):
+            done = self._call({**call, "content": library_archive()}, task_vars)
+        return done
+
+    def _call(self, call: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         text = base64.b64encode(json.dumps(call).encode()).decode()
         done: dict[str, Any] = self._execute_module(
             module_name="slipway.release.host_call", module_args={"call": text}, task_vars=task_vars

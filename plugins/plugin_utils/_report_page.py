@@ -80,12 +80,14 @@ class Report:
     :param history: what the ledger knows of the release.
     :param scorecard: how it did.
     :param assessed: when and by whom that was kept.
+    :param host: the host as a support archive shows it, where the page is made from one.
     """
 
     site: str
     history: Mapping[str, Any]
     scorecard: Mapping[str, Any]
     assessed: Mapping[str, Any] | None = None
+    host: Mapping[str, Any] | None = None
 
     @property
     def version(self) -> str:
@@ -212,6 +214,7 @@ def view(report: Report) -> dict[str, Any]:
         "events": [_event(item) for item in reversed(history["history"])],
         "met": history["met_before"],
         "runs": [_run(item) for item in history["runs"]],
+        "host": None if report.host is None else {"at": report.host["at"], "tables": list(_host(report.host))},
     }
 
 
@@ -540,3 +543,33 @@ def _run(item: Mapping[str, Any]) -> dict[str, Any]:
         word, tone = str(item["failure"]), BAD
     seconds = _seconds(item)
     return {**item, "word": word or "no verdict", "tone": tone, "took": span(seconds) if seconds else "not known"}
+
+
+def _host(host: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[object]], list[int]]]:
+    """Tables of the host: a title, heads, rows, and the widths of the columns in hundredths."""
+    containers = [
+        [item["name"], item["state"], item["health"] or "", item["restarts"], item["started"], str(item["image"])[:19]]
+        for item in host["containers"] or ()
+    ]
+    yield (
+        "Containers",
+        ["Name", "State", "Health", "Restarts", "Started", "Image"],
+        containers,
+        [26, 11, 11, 10, 22, 20],
+    )
+    yield "Versions", ["What", "Version"], [[name, text] for name, text in (host["versions"] or {}).items()], [30, 70]
+    disks = [[item["what"], item["path"], size(item["free"]), size(item["total"])] for item in host["disk"] or ()]
+    yield "Disk", ["What", "Where", "Free", "Of"], disks, [18, 46, 18, 18]
+    said = [
+        [service, item["level"], item["count"], item["text"], item["last"]]
+        for service, log in ((host["logs"] or {}).get("services") or {}).items()
+        for item in log["signatures"][:_MOST_ROWS]
+        if item["error"]
+    ]
+    yield (
+        "Errors in the logs of the last day",
+        ["Service", "Level", "Times", "Signature", "Last"],
+        said,
+        [13, 9, 9, 47, 22],
+    )
+    yield "Left out", ["What", "Why"], [[name, text] for name, text in host["left_out"].items()], [35, 65]

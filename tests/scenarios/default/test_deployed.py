@@ -166,6 +166,7 @@ def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
         ("playbooks/scan.yml", ()),
         ("playbooks/report.yml", ("-e", "report_directory=build/never")),
         ("playbooks/status.yml", ()),
+        ("playbooks/support.yml", ("-e", "support_directory=build/never")),
         ("playbooks/unlock.yml", ()),
         ("playbooks/accept.yml", ()),
         ("playbooks/announce.yml", ("-e", ANNOUNCE, "-e", "announce_event=success")),
@@ -178,7 +179,14 @@ def test_check_mode_changes_nothing_and_tells_what_would_change(
     assert run.returncode == 0, run.output
     assert (look(), sh(LEDGER)) == at_rest
     would_change = (
-        playbook in {"rollback.yml", "playbooks/backup.yml", "playbooks/accept.yml", "playbooks/report.yml"}
+        playbook
+        in {
+            "rollback.yml",
+            "playbooks/backup.yml",
+            "playbooks/accept.yml",
+            "playbooks/report.yml",
+            "playbooks/support.yml",
+        }
         or "release_version=1.2.0" in arguments
     )
     assert (run.changed > 0) == would_change, run.output

@@ -1,0 +1,1 @@
+../plugin_utils/_host_call.py

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the module copy_bundle does on the host: it says what is there, then takes piece after piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ._bundle_receive import receive, survey, wanted_of
+from ._errors import SlipwayError
+from ._host_module import Module
+from ._site import Site
+
+
+def answer(module: Module, site: Site) -> dict[str, Any]:
+    """Return the module's result."""
+    del site
+    parameters = module.params
+    directory = Path(parameters["dest"]).parent
+    try:
+        if parameters.get("piece") is None:
+            wanted = [wanted_of(item) for item in parameters["files"]]
+            return {"changed": False, "there": survey(directory, wanted, parameters["most"])}
+        piece = parameters["piece"]
+        at = receive(directory, wanted_of(piece), piece["offset"], Path(piece["path"]))
+    except OSError as error:
+        raise SlipwayError(f"{error.filename or directory} cannot be written: {error.strerror}") from error
+    return {"changed": True, "at": at}
