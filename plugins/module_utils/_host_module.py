@@ -88,6 +88,14 @@ def carry(module: Module, site: Site, plan: Callable[[], Plan], wait: float = BR
                 site.ledger.check_run(token)
 
 
+def _message(error: SlipwayError | OSError) -> str:
+    """What to tell people; where the host itself fails, that comes before anything could be said better."""
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"the host: {place}{error.strerror or error}: mend that and run the same again"
+    return str(error)
+
+
 def perform(
     answer: Callable[[Module, Site], dict[str, Any]],
     parameters: dict[str, Any],
@@ -104,10 +112,10 @@ def perform(
     try:
         site = site_of(module)
         result = answer(module, site)
-    except SlipwayError as error:
+    except (SlipwayError, OSError) as error:
         observations = [item.to_dict() for item in getattr(error, "observations", [])]
         boots = site.rails_boots if site else 0
-        result = {"failed": True, "msg": str(error), "observations": observations, "rails_boots": boots}
+        result = {"failed": True, "msg": _message(error), "observations": observations, "rails_boots": boots}
         if isinstance(error, RefusedError):
             result.update(failures=error.failures, notes=error.notes)
     if module.warnings:

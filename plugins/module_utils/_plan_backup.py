@@ -7,7 +7,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from . import _fingerprint as fingerprint
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ._site import Site
 
 READY_AFTER = 120
+# The kind of what keeps a dump from being made: it says nothing about the data.
+UNMADE = "stage"
 
 
 def _answers(site: Site) -> bool:
@@ -58,17 +60,18 @@ def start_database(site: Site, version: str) -> Step:
         return all(site.containers(service) for service in services) and _answers(site)
 
     def start() -> None:
-        there = site.docker.containers(site.profile.name)
-        stopped = [item.id for item in there if item.service in services and not (item.running or item.oneoff)]
-        if stopped:
-            site.docker.start(stopped)
-        missing = [service for service in services if not site.containers(service)]
-        if missing:
-            site.compose_of(site.ledger.known_release(version)).up(*missing)
         deadline = time.monotonic() + READY_AFTER
+        # what somebody else stops meanwhile is started again
         while not answers():
             if time.monotonic() > deadline:
                 raise SlipwayError(f"{' and '.join(services)} did not answer within {READY_AFTER} s of their start")
+            there = site.docker.containers(site.profile.name)
+            stopped = [item.id for item in there if item.service in services and not (item.running or item.oneoff)]
+            if stopped:
+                site.docker.start(stopped)
+            missing = [service for service in services if not site.containers(service)]
+            if missing:
+                site.compose_of(site.ledger.known_release(version)).up(*missing)
             time.sleep(0.2)
 
     return Step("start the database", answers, start)
@@ -183,7 +186,7 @@ def dump_while_staging(site: Site, identity: str, version: str) -> Step:
     def done() -> bool:
         return not _answers(site) or _noted(site, identity) or manifest_of(site, identity) is not None
 
-    return Step("dump the database", done, lambda: _dump_before(site, identity, version), probe="backup")
+    return Step("dump the database", done, lambda: _dump_before(site, identity, version), probe=UNMADE)
 
 
 def backup(site: Site, identity: str, version: str | None) -> Plan:
@@ -204,11 +207,12 @@ def backup(site: Site, identity: str, version: str | None) -> Plan:
     if version is None:
         return Plan("backup", identity, "backup", [Step("dump the database", dumped, dump)], verify)
     steps = [
-        start_database(site, version),
+        replace(start_database(site, version), probe=UNMADE),
         Step(
             "dump the database",
             lambda: _noted(site, identity) or dumped(),
             lambda: _dump_before(site, identity, version),
+            probe=UNMADE,
         ),
         Step(
             "check the backup and note the schema",

@@ -126,9 +126,15 @@ def _stop_first_install(site: Site, version: str, release: Release | None) -> Pl
 def leave(site: Site) -> Plan:
     """Plan to clear away what a run left whose release did not come in; nothing has to go back."""
     version = site.ledger.state().current
-    steps = [end_leftovers(site)]
-    if version is not None:
-        steps.append(name_images(site, site.ledger.known_release(version)))
+    if version is None:
+        steps = [end_leftovers(site)]
+    else:
+        # what was in service when the run began is in service when it is over
+        steps = [
+            start_database(site, version),
+            end_leftovers(site),
+            name_images(site, site.ledger.known_release(version)),
+        ]
     return Plan("rollback", version or "nothing", "rollback", steps)
 
 

@@ -287,7 +287,8 @@ class Collector:
         elif event.ours == "rollback" and "standing" in part:
             host.taken_back = bounded(part.get("taken_back"))
             host.went_back = host.taken_back is not None and not self.check_mode
-            if host.went_back:
+            # also where nothing had come in: the release before was seen to be in service
+            if not self.check_mode:
                 host.current, host.current_known = bounded(part["standing"]), True
         elif event.ours == "conclude" and "current" in part:
             host.concluded = not self.check_mode

@@ -46,6 +46,9 @@ done
 while mountpoint --quiet {STATE}; do umount --lazy {STATE}; done
 systemctl start docker
 docker container prune --force >/dev/null
+web=$(docker ps --filter label=com.docker.compose.service=web --format '{{{{.Names}}}}' | sort | xargs)
+# a release that is not adopted yet is known by what Compose made of it, and not by containers that a rollback renewed
+if [ "$RELEASE" = 1.0.0 ] && [ "$web" != "swarm-web-1 swarm-web-2" ]; then echo slow; exit; fi
 code=$(docker ps --filter label=com.docker.compose.project=swarm --quiet |
   xargs --no-run-if-empty docker inspect --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' |
   grep -cx "APP_VERSION=$RELEASE" || true)
@@ -78,7 +81,9 @@ SQL
 # What the witness does not see: whatever else a command may have forgotten on the host.
 LOOK_AROUND = rf"""
 left() {{ {{ grep -vxE "$1" || true; }} | sed "s/^/left over: $2 /"; }}
-docker ps --all --format '{{{{.Names}}}}' | left 'swarm-(proxy|web|worker|postgres|redis)-[1-4]' container
+docker ps --all --format '{{{{.Names}}}}' | left 'swarm-(proxy|web|worker|postgres|redis)-[0-9]+' container
+# two that run, and two that are kept for the way back
+docker ps --all --filter label=com.docker.compose.service=web --format '{{{{.Names}}}}' | tail -n +5 | left '' container
 docker network ls --format '{{{{.Name}}}}' | left 'bridge|host|none|swarm_default' network
 docker volume ls --quiet | left 'swarm_(postgres|redis)' volume
 sql() {{ docker exec swarm-postgres-1 psql -XqAt --username swarm_owner "$1" --command "$2"; }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -61,6 +62,14 @@ def test_what_people_are_meant_to_read_is_a_failure_in_one_line(error: SlipwayEr
         raise error
 
     assert call(answer, [SECRET]) == {"failed": True, "msg": "no such ********", "rails_boots": 0, **more}
+
+
+def test_a_host_without_room_is_a_failure_in_one_line_that_names_the_place() -> None:
+    def answer(*_: object) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device", "/var/lib/slipway/swarm/ledger.json")
+
+    said = "the host: /var/lib/slipway/swarm/ledger.json: No space left on device: mend that and run the same again"
+    assert call(answer, [])["msg"] == said
 
 
 def test_a_profile_that_is_wrong_is_a_failure_too() -> None:

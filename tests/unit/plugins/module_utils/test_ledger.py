@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -270,4 +272,19 @@ def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
     write_file(path, b"new", mode=0o640)
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_for_which_there_is_no_room_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_file(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -54,6 +54,14 @@ def text(story: Story) -> str:
             GOOD,
         ),
         (
+            Story()
+            .opened()
+            .ours("stage", {"msg": "no"}, status=FAILED)
+            .ours("rollback", {"taken_back": None, "standing": "1.1.0"}),
+            "site1: deploy of swarm 1.2.0 FAILED, 1.1.0 runs",
+            BAD,
+        ),
+        (
             Story().opened().ours("switch", {"msg": "no"}, status=FAILED),
             "site1: deploy of swarm 1.2.0 FAILED, what runs is not known",
             BAD,
