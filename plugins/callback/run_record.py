@@ -39,6 +39,7 @@ from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.slipway.release.plugins.plugin_utils._run_record import (
     FAILED,
+    NOT_BEGUN,
     OK,
     SKIPPED,
     UNREACHABLE,
@@ -47,7 +48,14 @@ from ansible_collections.slipway.release.plugins.plugin_utils._run_record import
     phase_of,
     write,
 )
-from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import BAD, GOOD, PLAIN, UNSURE, summary
+from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import (
+    BAD,
+    GOOD,
+    PLAIN,
+    UNSURE,
+    fleet_summary,
+    summary,
+)
 
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
@@ -93,6 +101,13 @@ class CallbackModule(CallbackBase):
         self._collector = Collector(playbook._file_name, check_mode=bool(context.CLIARGS.get("check")))  # noqa: SLF001 - its only name
 
     @_harmless
+    def v2_playbook_on_play_start(self, play: Any) -> None:  # noqa: ANN401, D102 - as CallbackBase has it
+        if self._collector is not None:
+            inventory = play.get_variable_manager()._inventory  # noqa: SLF001 - its only name
+            hosts, fleet = (inventory.get_hosts(play.hosts, ignore_restrictions=every) for every in (False, True))
+            self._collector.wave([host.get_name() for host in hosts], [host.get_name() for host in fleet])
+
+    @_harmless
     def v2_runner_on_start(self, host: Any, task: Any) -> None:  # noqa: ANN401, ARG002, D102 - as CallbackBase has it
         if self._collector is not None:
             self._collector.begin(host.get_name())
@@ -118,9 +133,11 @@ class CallbackModule(CallbackBase):
         if self._collector is None or not self._collector.ours:
             return
         record = self._collector.record([*stats.failures, *stats.dark])
-        for name, host in record["hosts"].items():
+        begun = {name: host for name, host in record["hosts"].items() if host["outcome"] != NOT_BEGUN}
+        blocks = [summary(name, host, record) for name, host in begun.items()]
+        for block in [*blocks, *([fleet_summary(record)] if record["fleet"] else [])]:
             self._display.display("")
-            for line, tone in summary(name, host, record):
+            for line, tone in block:
                 self._display.display(line, color=self._colours[tone])
         directory: str = self.get_option("record_dir")  # type: ignore[no-untyped-call] # inherited, and not typed
         path = write(record, Path(directory))

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -19,13 +19,14 @@ from ansible_collections.slipway.release.plugins.module_utils._observation impor
 
 FORMAT = 1
 OK, FAILED, UNREACHABLE, SKIPPED = "ok", "failed", "unreachable", "skipped"
-DEPLOYED, ALREADY, TAKEN_BACK, FAILED_RUN, REFUSED, LOOKED_AT = (
+DEPLOYED, ALREADY, TAKEN_BACK, FAILED_RUN, REFUSED, LOOKED_AT, NOT_BEGUN = (
     "deployed",
     "already runs",
     "taken back",
     "failed",
     "refused",
     "looked at",
+    "not begun",
 )
 HIDDEN = "not shown: the task handles secrets"
 
@@ -56,6 +57,7 @@ _ON_CONTROLLER = frozenset(
     (
         "announce",
         "bundle",
+        "fleet_gate",
         "read_evidence",
         "read_feedback",
         "read_reports",
@@ -65,7 +67,7 @@ _ON_CONTROLLER = frozenset(
     )
 )
 # Phases in which nothing can change yet.
-_BEFORE_ANYTHING = frozenset(("verdict", "security", "release", "preflight"))
+_BEFORE_ANYTHING = frozenset(("fleet", "verdict", "security", "release", "preflight"))
 # Modules that bring a release in or take it out: after one of them failed, what runs is not known.
 _MOVES_RELEASE = frozenset(("migrate", "switch", "rollback"))
 _RUN_KEYS = ("id", "token", "verb", "release", "previous", "commit")
@@ -221,7 +223,15 @@ class Collector:
         self._started = self._clock.now()
         self._began = self._clock.monotonic()
         self._hosts: dict[str, _Host] = {}
+        self._waves: list[list[str]] = []
+        self._fleet: list[str] = []
         self.ours = False
+
+    def wave(self, hosts: Sequence[str], fleet: Sequence[str]) -> None:
+        """A play begins on some of the hosts that it is for, or on all."""
+        if len(hosts) < len(fleet):
+            self._waves.append(list(hosts))
+            self._fleet = list(fleet)
 
     def begin(self, host: str) -> None:
         """A task begins on a host."""
@@ -261,7 +271,8 @@ class Collector:
         told = part.get("announce_outcome")
         host.announced += bounded(told) if isinstance(told, list) else []
         host.rails_boots += _count(part.get("rails_boots"))
-        if event.ours is None:
+        if event.ours is None or event.delegated:
+            # what a module of ours says of another host is not this one's
             return
         host.lost |= bool(part.get("lost_host"))
         host.application = host.application or bounded(_mapping(event.arguments.get("application")).get("name"))
@@ -331,6 +342,7 @@ class Collector:
         """
         lost = set(failed)
         ended = self._clock.now()
+        not_begun = [name for name in self._fleet if name not in self._hosts]
         runs = [host.run for host in self._hosts.values() if host.run is not None]
         verbs = [host.verb for host in self._hosts.values() if host.verb is not None]
         return {
@@ -343,7 +355,11 @@ class Collector:
             "started": timestamp(self._started),
             "ended": timestamp(ended),
             "seconds": round(self._clock.monotonic() - self._began, 3),
-            "hosts": {name: self._host(host, failed=name in lost) for name, host in self._hosts.items()},
+            "fleet": {"waves": self._waves, "not_begun": not_begun} if self._waves else None,
+            "hosts": {
+                **{name: self._host(host, failed=name in lost) for name, host in self._hosts.items()},
+                **{name: {**self._host(_Host(), failed=False), "outcome": NOT_BEGUN} for name in not_begun},
+            },
         }
 
     def _host(self, host: _Host, *, failed: bool) -> dict[str, Any]:

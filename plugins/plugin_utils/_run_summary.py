@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ._run_record import ALREADY, DEPLOYED, FAILED_RUN, LOOKED_AT, REFUSED, TAKEN_BACK
+from ._run_record import ALREADY, DEPLOYED, FAILED_RUN, LOOKED_AT, NOT_BEGUN, REFUSED, TAKEN_BACK
 
 WIDTH = 79
 GOOD, BAD, UNSURE, PLAIN = "good", "bad", "unsure", "plain"
@@ -15,6 +16,8 @@ GOOD, BAD, UNSURE, PLAIN = "good", "bad", "unsure", "plain"
 # Shorter phases are left out of the terminal; the record has them.
 _WORTH_TELLING = 0.1
 _TITLE = 29
+_REASON = 240
+_WELL = frozenset((DEPLOYED, ALREADY, LOOKED_AT))
 _VERDICT_TONES = {"hold": GOOD, "rollback": BAD, "inconclusive": UNSURE}
 
 Line = tuple[str, str]
@@ -36,6 +39,38 @@ def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> li
     for advice in _next(name, host, record):
         lines += _wrapped("  next    ", advice)
     return lines
+
+
+def fleet_summary(record: Mapping[str, Any]) -> list[Line]:
+    """The lines about all sites of a fleet: what became of them, wave by wave."""
+    hosts, fleet = record["hosts"], record["fleet"]
+    counted = Counter(host["outcome"] for host in hosts.values())
+    well = set(counted) <= _WELL
+    told = ", ".join(f"{number} {outcome}" for outcome, number in counted.items())
+    lines = [(_clean(f"fleet: {told}"), GOOD if well else BAD)]
+    for number, wave in enumerate(fleet["waves"], 1):
+        alike: dict[tuple[str, str], list[str]] = {}
+        for name in wave:
+            alike.setdefault((hosts[name]["outcome"], _why(hosts[name])), []).append(name)
+        for (outcome, why), names in alike.items():
+            text = f"{outcome}: {', '.join(names)}{why}"
+            lines += _wrapped(f"  wave {number}  ", text, tone=GOOD if outcome in _WELL else BAD)
+    if fleet["not_begun"]:
+        lines += _wrapped("  later   ", f"{NOT_BEGUN}, nothing was changed: {', '.join(fleet['not_begun'])}", tone=BAD)
+    if not well:
+        lines += _wrapped("  next    ", "mend the above and run again: where the release stands, it is only looked at")
+    return lines
+
+
+def _why(host: Mapping[str, Any]) -> str:
+    """The reason for what became of a site: the criteria that say so, else what failed."""
+    criteria = (host["verdict"] or {}).get("criteria", ())
+    decided = [item for item in criteria if item.get("verdict") == "rollback" and item.get("mode") == "enforce"]
+    if host["outcome"] in _WELL:
+        return ""
+    if decided:
+        return ": " + ", ".join(f"{item.get('id')} {item.get('title')}" for item in decided)
+    return f": {_shortened(host['failed']['msg'], _REASON)}" if host["failed"] else ""
 
 
 def _headline(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> Line:

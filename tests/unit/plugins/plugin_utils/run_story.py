@@ -99,9 +99,9 @@ class Story:
         spoken = {**verdict(overall, **changes), "deadline": deadline}
         return self.ours("rollback_criteria", {"verdict": spoken, "judged": judged}, phase="verdict")
 
-    def fails(self, message: str) -> Story:
+    def fails(self, message: str, **changes: object) -> Story:
         """The play fails with what it knows."""
-        return self.task("ansible.builtin.fail", {"msg": message}, status=FAILED, phase="verdict")
+        return self.task("ansible.builtin.fail", {"msg": message}, **{"status": FAILED, "phase": "verdict", **changes})
 
     def record(self, *failed: str) -> dict[str, Any]:
         """The record at the end."""

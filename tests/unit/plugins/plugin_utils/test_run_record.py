@@ -302,3 +302,30 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write({**good_deploy().record(), "seconds": float("nan")}, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sites_of_a_fleet_that_were_not_begun_are_recorded_too() -> None:
+    story = bad_deploy()
+    story.collector.wave(["site1"], ["site1", "site2", "site3"])
+    record = story.record()
+    assert record["fleet"] == {"waves": [["site1"]], "not_begun": ["site2", "site3"]}
+    assert [host["outcome"] for host in record["hosts"].values()] == ["taken back", "not begun", "not begun"]
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_play_that_takes_all_hosts_at_once_is_no_fleet() -> None:
+    story = good_deploy()
+    story.collector.wave(["site1"], ["site1"])
+    assert story.record()["fleet"] is None
+
+
+def test_a_site_that_the_fleet_s_gate_refuses_was_not_touched() -> None:
+    host = Story().fails("an earlier wave does not hold", phase="fleet").host()
+    assert (host["outcome"], host["changed"]) == ("refused", 0)
+
+
+def test_what_another_site_s_ledger_says_is_not_this_one_s() -> None:
+    answers = {"results": [{"status": {"current": "1.2.0"}}, {"lost_host": True}]}
+    story = Story().ours("status", answers, looped=True, delegated=True, phase="fleet")
+    host = story.fails("an earlier wave does not hold", phase="fleet").host()
+    assert (host["release_running"], host["lost"], host["remote_calls"]) == (None, False, 0)

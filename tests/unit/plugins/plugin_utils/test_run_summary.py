@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.plugin_utils._run_record import FAILED
-from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import BAD, GOOD, PLAIN, WIDTH, summary
+from ansible_collections.slipway.release.plugins.plugin_utils._run_summary import (
+    BAD,
+    GOOD,
+    PLAIN,
+    WIDTH,
+    fleet_summary,
+    summary,
+)
 
 from tests.unit.plugins.plugin_utils.run_story import RUN, Story, bad_deploy, good_deploy, refused, seen, verdict
 
@@ -163,3 +170,36 @@ def test_what_customers_were_told_is_told_and_what_they_may_not_know_stands_out(
     ]
     assert story.host()["announced"] == told
     assert story.host()["outcome"] == "deployed"
+
+
+FLEET = [f"site{number}" for number in range(1, 7)]
+
+
+def test_a_fleet_is_told_wave_by_wave_with_the_reasons() -> None:
+    story = bad_deploy()
+    story.collector.wave(["site1", "site2"], FLEET)
+    story.ours("preflight", already, host="site2")
+    story.collector.wave(["site3", "site4"], FLEET)
+    for name in ("site3", "site4"):
+        story.fails("nothing was changed here", phase="fleet", host=name)
+    assert fleet_summary(story.record()) == [
+        ("fleet: 1 taken back, 1 already runs, 2 refused, 2 not begun", BAD),
+        ("  wave 1  taken back: site1: R2 Critical functionality broken", BAD),
+        ("  wave 1  already runs: site2", GOOD),
+        ("  wave 2  refused: site3, site4: nothing was changed here", BAD),
+        ("  later   not begun, nothing was changed: site5, site6", BAD),
+        ("  next    mend the above and run again: where the release stands, it is only", PLAIN),
+        ("          looked at", PLAIN),
+    ]
+
+
+def test_a_fleet_on_which_the_release_stands_needs_no_advice() -> None:
+    story = good_deploy()
+    story.collector.wave(["site1"], ["site1", "site2"])
+    story.collector.wave(["site2"], ["site1", "site2"])
+    story.ours("preflight", already, host="site2")
+    assert fleet_summary(story.record()) == [
+        ("fleet: 1 deployed, 1 already runs", GOOD),
+        ("  wave 1  deployed: site1", GOOD),
+        ("  wave 2  already runs: site2", GOOD),
+    ]

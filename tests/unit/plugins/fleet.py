@@ -1,0 +1,153 @@
+"""Plays the real deploy.yml with all its roles for a fleet on this machine; what reaches a host is told by a story."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+# In the place of plugin_utils/_host_call.py: answers as the modules do, by the site's story, and notes each call.
+ANSWERS = """
+import json
+import os
+from pathlib import Path
+
+from ansible.plugins.action import ActionBase
+
+DIRECTORY = Path(os.environ["FLEET_DIRECTORY"])
+
+
+def seen(probe, subject, **changes):
+    item = {"probe": probe, "subject": subject, "at": "2026-11-23T08:00:00.000Z", "value": None, "unit": None}
+    return {**item, "ok": True, "detail": "well", **changes}
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        site = self._task.delegate_to or task_vars["inventory_hostname"]
+        story = task_vars["hostvars"][site].get("story", "good")
+        name = self._task.action.rpartition(".")[-1]
+        with (DIRECTORY / "calls").open("a") as calls:
+            calls.write(f"{site} {name}\\n")
+        stands = DIRECTORY / site
+        return {**result, "changed": False, **getattr(self, name)(site, story, stands)}
+
+    def preflight(self, site, story, stands):
+        if story == "lost":
+            return {"failed": True, "lost_host": True, "msg": f"{site} cannot be reached (no route): check its power"}
+        run = {"id": "1", "token": 7, "verb": "deploy", "release": "1.2.0", "previous": "1.1.0", "commit": "c0ffee"}
+        return {"run": run, "already": False, "observations": [], "plan": ["deploy"]}
+
+    def stage(self, site, story, stands):
+        return {"changed": True}
+
+    def backup(self, site, story, stands):
+        return {"observations": []}
+
+    rehearse = migrate = backup
+
+    def switch(self, site, story, stands):
+        stands.write_text("1.2.0")
+        return {"observations": [], "since": "2026-11-23T08:00:00Z"}
+
+    def probe(self, site, story, stands):
+        bakes = not self._task.args.get("run")
+        found = [seen("service", "web"), seen("page", "/campaigns")]
+        if (story == "bad" and stands.read_text() == "1.2.0") or (story == "stale" and bakes):
+            found.append(seen("flow", "create a test campaign", ok=False, detail="POST /campaigns answered 500"))
+        return {"observations": found, "baseline": {}}
+
+    def rollback(self, site, story, stands):
+        stands.write_text("1.1.0")
+        return {"taken_back": "1.2.0", "standing": "1.1.0", "since": "2026-11-23T08:00:00Z", "observations": []}
+
+    def conclude(self, site, story, stands):
+        concluded = stands.read_text()
+        if story == "watched":
+            stands.write_text("1.1.0")
+        return {"current": concluded}
+
+    def status(self, site, story, stands):
+        return {"status": {"current": stands.read_text()}}
+"""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A run that ended.
+
+    :param calls: what reached a host, `SITE MODULE` each.
+    """
+
+    code: int
+    printed: str
+    calls: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """What became of site1, site2 and so on."""
+        return [self.record["hosts"][name]["outcome"] for name in sorted(self.record["hosts"])]
+
+    def of(self, site: str) -> list[str]:
+        """The modules that reached a site."""
+        return [call.partition(" ")[2] for call in self.calls if call.startswith(f"{site} ")]
+
+
+def collection(directory: Path) -> Path:
+    """This collection with other answers; returns where Ansible finds it."""
+    home = directory / "collections/ansible_collections/slipway/release"
+    (home / "plugins/action").mkdir(parents=True)
+    for name in ("galaxy.yml", "meta", "roles"):
+        (home / name).symlink_to(ROOT / name)
+    answers = directory / "answers.py"
+    answers.write_text(ANSWERS)
+    for path in (ROOT / "plugins").iterdir():
+        if path.name != "action":
+            (home / "plugins" / path.name).symlink_to(path)
+    for path in (ROOT / "plugins/action").glob("*.py"):
+        (home / "plugins/action" / path.name).symlink_to(answers if path.is_symlink() else path)
+    return directory / "collections"
+
+
+def play(directory: Path, stories: list[str], *options: str, **variables: object) -> Played:
+    """Deploy 1.2.0 to as many sites as there are stories."""
+    sites = {f"site{number}": {"story": story} for number, story in enumerate(stories, 1)}
+    given = {"application": {"name": "swarm"}, "application_environment": {}, "release_version": "1.2.0", **variables}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = directory / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"sites": {"hosts": sites, "vars": {**local, **given}}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, *options, ROOT / "playbooks/deploy.yml"],
+        cwd=directory,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collection(directory)),
+            "FLEET_DIRECTORY": str(directory),
+            "SLIPWAY_RECORD_DIR": str(directory / "records"),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    calls, record = directory / "calls", directory / "records/latest.json"
+    return Played(
+        done.returncode,
+        done.stdout,
+        calls.read_text().splitlines() if calls.exists() else [],
+        json.loads(record.read_text()) if record.exists() else {},
+    )
