@@ -25,7 +25,8 @@ options:
 """
 
 EXAMPLES = r"""
-- hosts: all
+- name: Deploy wave by wave
+  hosts: all
   serial: "{{ fleet_waves | slipway.release.fleet_waves }}"  # 1,25%,100%
 """
 
