@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from ._compose import ONEOFF
 from ._database_facts import literal
 from ._engine import Step
+from ._manifest import PARTIAL
 from ._scratch import LABEL, Scratch
 
 if TYPE_CHECKING:
@@ -33,8 +35,12 @@ def await_leftovers(site: Site, timeout: float) -> Step:
 
 
 def end_leftovers(site: Site) -> Step:
-    """The step that ends one-off containers, their connections to the database, and what a rehearsal left."""
+    """The step that ends one-off containers and their connections to the database, a rehearsal, half a backup."""
     oneoff, scratch = f"{ONEOFF}={site.profile.name}", f"{LABEL}={site.profile.name}"
+    half_written = site.backups / PARTIAL
+
+    def ended() -> bool:
+        return not site.docker.labelled(oneoff, scratch) and not (half_written.is_dir() and any(half_written.iterdir()))
 
     def end() -> dict[str, Any]:
         found = site.docker.labelled(oneoff)
@@ -45,6 +51,8 @@ def end_leftovers(site: Site) -> Step:
                 # a statement that is at work does not notice that nobody waits for it any more
                 site.database.query(_DISCONNECT.format(", ".join(map(literal, addresses))), database="postgres")
         Scratch(site).remove()
+        # whoever could write one holds the lock that this step is carried out under
+        shutil.rmtree(half_written, ignore_errors=True)
         return {"ended": [item[:12] for item in found]}
 
-    return Step("end what a killed call left", lambda: not site.docker.labelled(oneoff, scratch), end)
+    return Step("end what a killed call left", ended, end)

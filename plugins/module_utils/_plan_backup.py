@@ -85,20 +85,30 @@ def take_backup(site: Site, backup: str, reason: str, *, database_only: bool = F
     final, partial = site.backups / backup, site.backups / PARTIAL / backup
     shutil.rmtree(partial, ignore_errors=True)
     make_directory(partial / "database")
-    with site.at_rest():
-        content, dumped = _dump(site, partial / "database", proven=not database_only)
-        files = {f"database/{name}": file for name, file in dumped.items()}
-        if not database_only:
-            copied, changed = save_directories(site, partial)
-            saved, why_not = save_redis(site, partial)
-            files.update({**copied, **saved, **save_configuration(site, partial)})
-            content.update(changed, redis=why_not or "saved")
-    content = {"id": backup, "reason": reason, "application": site.profile.name, **content}
-    write_manifest(partial, content, files)
-    sync_tree(partial)
-    partial.rename(final)
+    try:
+        files = _fill(site, partial, {"id": backup, "reason": reason}, database_only=database_only)
+        sync_tree(partial)
+        partial.rename(final)
+    except (SlipwayError, OSError):
+        # half of it is of no use, and may be what filled the disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     sync_directory(site.backups)
     return {"backup": backup, "bytes": total(files)}
+
+
+def _fill(site: Site, directory: Path, about: dict[str, Any], *, database_only: bool) -> dict[str, StoredFile]:
+    """Write a backup's files and its manifest into a directory; returns the files by name."""
+    with site.at_rest():
+        content, dumped = _dump(site, directory / "database", proven=not database_only)
+        files = {f"database/{name}": file for name, file in dumped.items()}
+        if not database_only:
+            copied, changed = save_directories(site, directory)
+            saved, why_not = save_redis(site, directory)
+            files.update({**copied, **saved, **save_configuration(site, directory)})
+            content.update(changed, redis=why_not or "saved")
+    write_manifest(directory, {**about, "application": site.profile.name, **content}, files)
+    return files
 
 
 def _dump(site: Site, directory: Path, *, proven: bool) -> tuple[dict[str, Any], dict[str, StoredFile]]:

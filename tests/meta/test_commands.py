@@ -83,7 +83,9 @@ def test_a_playbook_command_can_be_typed(words: list[str]) -> None:
     assert cli.parser is not None
     options = cli.parser.parse_args([word for word in words if word != LEFT_OUT])
     assert [name for name in options.args if not (ROOT / name).is_file()] == []
-    assert [name for name in options.inventory or [] if not (ROOT / name / "hosts.yml").is_file()] == []
+    # a name with a comma is a list of hosts
+    directories = [name for name in options.inventory or [] if not name.endswith(",")]
+    assert [name for name in directories if not (ROOT / name / "hosts.yml").is_file()] == []
     assert {name for given in options.extra_vars or [] for name in extra_variables(given)} <= documented_variables()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -41,12 +42,14 @@ class Engine:
         return Completed(0, "", "")
 
 
-def site(engine: Engine, asked: list[str]) -> Site:
+def site(engine: Engine, asked: list[str], backups: Path = Path("/nonexistent")) -> Site:
     database = SimpleNamespace(query=lambda sql, database: asked.append(f"{database}: {sql}"))
     profile = SimpleNamespace(name="swarm")
     return cast(
         "Site",
-        SimpleNamespace(docker=Docker(cast("Runner", engine)), runner=engine, profile=profile, database=database),
+        SimpleNamespace(
+            docker=Docker(cast("Runner", engine)), runner=engine, profile=profile, database=database, backups=backups
+        ),
     )
 
 
@@ -91,3 +94,13 @@ def test_a_rehearsal_s_containers_are_no_reason_to_speak_to_the_database() -> No
     engine, asked = Engine(tries="slipway.scratch=swarm"), list[str]()
     end_leftovers(site(engine, asked)).apply()
     assert (engine.containers, asked) == ({}, [])
+
+
+def test_half_a_backup_goes_and_a_whole_one_stays(tmp_path: Path) -> None:
+    (tmp_path / "r1").mkdir()
+    (tmp_path / ".partial" / "r2" / "database").mkdir(parents=True)
+    step = end_leftovers(site(Engine(), [], tmp_path))
+    assert not step.done()
+    step.apply()
+    assert step.done()
+    assert [path.name for path in tmp_path.iterdir()] == ["r1"]
