@@ -31,7 +31,7 @@ types: setup
 	mypy
 
 unit: setup
-	pytest --junit-xml=build/junit/unit.xml
+	pytest --numprocesses=2 --dist=loadfile --junit-xml=build/junit/unit.xml
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
 	@rm -rf build/molecule build/junit/default.xml build/junit/rollback.xml build/junit/chaos.xml

@@ -14,6 +14,7 @@ import pytest
 
 from lab import _cable, load
 from lab._cable import Subscriber
+from lab._http import Connection
 from lab.load import Load, LoadError, Request, Target, percentile, summary
 
 PAGE = '<meta name="csrf-token" content="token"><h1>Campaigns</h1><h1>Agents</h1>'
@@ -232,10 +233,17 @@ def test_a_connection_that_was_closed_while_idle_is_no_failure_and_is_counted(
 def test_a_connection_that_is_known_to_be_closed_is_not_used_again(site: tuple[Application, Target]) -> None:
     application, target = site
     application.hangs_up = True
-    with small(target) as client:
-        client._thread.join(10)
-    found = summary(client.within(0, time.time()))
-    assert (found.count, found.failures, found.retried) == (150, {}, 0)
+
+    async def twice() -> list[int]:
+        connection, found = Connection(target.address, target.port), []
+        for _ in range(2):
+            found.append((await connection.send(b"GET /agents HTTP/1.1\r\n\r\n")).status)
+            assert connection._streams is not None
+            assert await connection._streams[0].read() == b""
+        connection.close()
+        return found
+
+    assert asyncio.run(twice()) == [200, 200]
 
 
 def test_a_server_that_is_gone_is_a_failure() -> None:
