@@ -12,6 +12,9 @@ from lab._common import CACHE, LABEL, ROOT, digest, run, told
 from lab.host import Host
 
 IMAGE = "slipway-lab/snapshot"
+# A directory of an image's layer cannot be renamed, as one on any machine can: the application lies in the host's own.
+PLACE = swarm.DIRECTORY
+UNSHARE = f"cp -a {PLACE} {PLACE}.own; rm -rf {PLACE}; mv {PLACE}.own {PLACE}"
 MADE_BY = ("images.py", "host.py", "swarm.py", "snapshot.py")
 
 
@@ -64,6 +67,7 @@ def restore(host: Host, name: str, files: Path) -> None:
             hosts.make_volume(client, host.container)
         copy(host, f"tar --extract --xattrs --xattrs-include='*' --numeric-owner --file /cache/{files.name}")
         hosts.start(host, f"{IMAGE}:{name}")
+        host.sh(UNSHARE)
     swarm.read_secrets(host)
 
 
