@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class ActionModule(HostCall):
         copied = missing if self._task.check_mode else sender.send(files, found["there"])
         return {"changed": bool(copied), "copied": copied}
 
-    def _putter(self, task_vars: dict[str, Any]) -> Any:  # noqa: ANN401 - a function of Sender's
+    def _putter(self, task_vars: dict[str, Any]) -> Callable[[File, int, Path], int]:
         def put(file: File, at: int, piece: Path) -> int:
             shell = self._connection._shell  # noqa: SLF001 - where every action finds its temporary directory
             if shell.tmpdir is None:

@@ -46,7 +46,7 @@ def _object(support: Support, name: str, file: str) -> dict[str, Any]:
     return value
 
 
-def _read(support: Support, name: str, file: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+def _read(support: Support, name: str, file: str) -> object:
     """A file of the archive; None where it was left out."""
     if name not in support.files:
         return None

@@ -32,6 +32,18 @@ options:
     required: true
 """
 
+    RETENTION = r"""
+options:
+  keep:
+    description: How many of the newest backups are kept, to tell why one is.
+    type: int
+    default: 5
+  keep_days:
+    description: For how many days a backup is kept, to tell why one is.
+    type: float
+    default: 30
+"""
+
     ATTRIBUTES = r"""
 attributes:
   check_mode:

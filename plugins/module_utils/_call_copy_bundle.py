@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ._bundle_receive import receive, survey, wanted_of
-from ._errors import SlipwayError
 from ._host_module import Module
 from ._site import Site
 
@@ -17,12 +16,8 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     del site
     parameters = module.params
     directory = Path(parameters["dest"]).parent
-    try:
-        if parameters.get("piece") is None:
-            wanted = [wanted_of(item) for item in parameters["files"]]
-            return {"changed": False, "there": survey(directory, wanted, parameters["most"])}
-        piece = parameters["piece"]
-        at = receive(directory, wanted_of(piece), piece["offset"], Path(piece["path"]))
-    except OSError as error:
-        raise SlipwayError(f"{error.filename or directory} cannot be written: {error.strerror}") from error
-    return {"changed": True, "at": at}
+    piece = parameters.get("piece")
+    if piece is None:
+        wanted = [wanted_of(item) for item in parameters["files"]]
+        return {"changed": False, "there": survey(directory, wanted, parameters["most"])}
+    return {"changed": True, "at": receive(directory, wanted_of(piece), piece["offset"], Path(piece["path"]))}

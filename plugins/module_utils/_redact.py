@@ -11,7 +11,6 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ._log_signatures import masked, unquoted, without_secrets
@@ -95,11 +94,11 @@ class Redactor:
         )
         self._done: dict[str, str] = {}
 
-    def clean(self, value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    def clean(self, value: object) -> object:
         """The value as JSON has it, without secrets in its keys and its texts."""
         return self._clean(scrubbed(value, self.anywhere), "")
 
-    def _clean(self, value: object, key: str) -> Any:  # noqa: ANN401 - the same
+    def _clean(self, value: object, key: str) -> object:
         if isinstance(value, str):
             if secret_values({key: value}):
                 return HIDDEN

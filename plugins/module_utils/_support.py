@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ._bounded import bounded
 from ._errors import SlipwayError
@@ -30,6 +30,8 @@ from ._support_archive import LARGEST, Support, fits
 if TYPE_CHECKING:
     from ._log_signatures import Log
     from ._site import Site
+
+T = TypeVar("T")
 
 # Bytes of one file; of the files with one entry on each line the newest are kept.
 _LARGEST_FILE = 4_000_000
@@ -76,7 +78,7 @@ class Collector:
         self.files: dict[str, bytes] = {}
         self.left_out: dict[str, str] = {}
 
-    def attempt(self, path: str, read: Callable[[], Any]) -> Any:  # noqa: ANN401 - what `read` returns
+    def attempt(self, path: str, read: Callable[[], T]) -> T | None:
         """What `read` returns; None where there is nothing, or where that is impossible, which is noted."""
         try:
             return read()
@@ -151,7 +153,7 @@ def collect(site: Site, name: str, collector: Collector, report: Callable[[str],
     return Support(site.profile.name, name, site.ledger.now(), collector.files, collector.left_out)
 
 
-def _record(path: Path) -> Any:  # noqa: ANN401 - whatever JSON can hold
+def _record(path: Path) -> object:
     return bounded(json.loads(path.read_text("utf-8")))
 
 

@@ -83,6 +83,11 @@ SITE_ARGUMENTS: dict[str, Any] = {
     },
 }
 
+RETENTION_ARGUMENTS: dict[str, Any] = {
+    "keep": {"type": "int", "default": 5},
+    "keep_days": {"type": "float", "default": 30.0},
+}
+
 ENGINE_ARGUMENTS: dict[str, Any] = {**SITE_ARGUMENTS, "environment": {"type": "dict", "no_log": True}}
 
 RUN_ARGUMENTS: dict[str, Any] = {**ENGINE_ARGUMENTS, "run": {"type": "dict", "required": True}}

@@ -24,16 +24,9 @@ options:
     description: Who assesses it.
     type: str
     required: true
-  keep:
-    description: How many of the newest backups are kept, to tell why one is.
-    type: int
-    default: 5
-  keep_days:
-    description: For how many days a backup is kept, to tell why one is.
-    type: float
-    default: 30
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.retention
   - slipway.release.site.attributes
 """
 
@@ -61,13 +54,12 @@ assessed:
   type: dict
 """
 
-from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS, RETENTION_ARGUMENTS
 
 ARGUMENTS = {
     **ENGINE_ARGUMENTS,
     "version": {"type": "str"},
     "feedback": {"type": "dict"},
     "owner": {"type": "str", "required": True},
-    "keep": {"type": "int", "default": 5},
-    "keep_days": {"type": "float", "default": 30.0},
+    **RETENTION_ARGUMENTS,
 }

@@ -65,11 +65,10 @@ rails_boots:
   type: int
 """
 
-from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RETENTION_ARGUMENTS, RUN_ARGUMENTS
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
     "version": {"type": "str"},
-    "keep": {"type": "int", "default": 5},
-    "keep_days": {"type": "float", "default": 30.0},
+    **RETENTION_ARGUMENTS,
 }

@@ -84,7 +84,7 @@ not_stopped:
   type: str
 """
 
-from ansible_collections.slipway.release.plugins.module_utils.arguments import RUN_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RETENTION_ARGUMENTS, RUN_ARGUMENTS
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
@@ -93,6 +93,5 @@ ARGUMENTS = {
     "observations": {"type": "list", "elements": "dict", "default": []},
     "criteria": {"type": "list", "elements": "dict", "default": []},
     "undo_timeout": {"type": "float", "default": 3600.0},
-    "keep": {"type": "int", "default": 5},
-    "keep_days": {"type": "float", "default": 30.0},
+    **RETENTION_ARGUMENTS,
 }

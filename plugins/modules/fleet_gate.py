@@ -41,17 +41,7 @@ options:
     type: str
     choices: [stop, skip]
     default: stop
-attributes:
-  check_mode:
-    support: full
-    description: Judges the same in check mode.
-  diff_mode:
-    support: none
-    description: Judging changes nothing.
-  platform:
-    support: full
-    description: Where it runs.
-    platforms: posix
+extends_documentation_fragment: slipway.release.reading
 """
 
 EXAMPLES = r"""

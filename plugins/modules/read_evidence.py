@@ -84,17 +84,7 @@ options:
   allowed_signers:
     description: A file as ssh-keygen takes it. With it every record needs a signature in a file C(.sig) beside it.
     type: path
-attributes:
-  check_mode:
-    support: full
-    description: Reads the same in check mode.
-  diff_mode:
-    support: none
-    description: Reading changes nothing.
-  platform:
-    support: full
-    description: Where it runs.
-    platforms: posix
+extends_documentation_fragment: slipway.release.reading
 """
 
 EXAMPLES = r"""

@@ -18,17 +18,7 @@ options:
     description: The file.
     type: path
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Reads the same in check mode.
-  diff_mode:
-    support: none
-    description: Reading changes nothing.
-  platform:
-    support: full
-    description: Where it runs.
-    platforms: posix
+extends_documentation_fragment: slipway.release.reading
 """
 
 EXAMPLES = r"""

@@ -105,17 +105,7 @@ options:
     description: Days after which a vulnerability database is stale.
     type: float
     default: 7
-attributes:
-  check_mode:
-    support: full
-    description: Reads the same in check mode.
-  diff_mode:
-    support: none
-    description: Reading changes nothing.
-  platform:
-    support: full
-    description: Where it runs.
-    platforms: posix
+extends_documentation_fragment: slipway.release.reading
 """
 
 EXAMPLES = r"""

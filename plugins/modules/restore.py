@@ -24,16 +24,9 @@ options:
   run:
     description: The run that M(slipway.release.preflight) opened; needed to put a backup back.
     type: dict
-  keep:
-    description: How many of the newest backups are kept, to tell why one is.
-    type: int
-    default: 5
-  keep_days:
-    description: For how many days a backup is kept, to tell why one is.
-    type: float
-    default: 30
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.retention
   - slipway.release.site.attributes
 attributes:
   idempotent:
@@ -91,14 +84,13 @@ rails_boots:
   type: int
 """
 
-from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS, RETENTION_ARGUMENTS
 
 ARGUMENTS = {
     **ENGINE_ARGUMENTS,
     "backup": {"type": "str"},
     "uploads": {"type": "bool", "default": False},
     "run": {"type": "dict"},
-    "keep": {"type": "int", "default": 5},
-    "keep_days": {"type": "float", "default": 30.0},
+    **RETENTION_ARGUMENTS,
 }
 REQUIRED_BY = {"backup": "run"}

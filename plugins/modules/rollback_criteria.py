@@ -97,17 +97,7 @@ options:
     description: Fail the task when the verdict is to go back.
     type: bool
     default: true
-attributes:
-  check_mode:
-    support: full
-    description: Judges the same in check mode.
-  diff_mode:
-    support: none
-    description: Judging changes nothing.
-  platform:
-    support: full
-    description: Where it runs.
-    platforms: posix
+extends_documentation_fragment: slipway.release.reading
 """
 
 EXAMPLES = r"""

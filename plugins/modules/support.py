@@ -20,16 +20,9 @@ options:
     description: What the site is called.
     type: str
     required: true
-  keep:
-    description: How many of the newest backups are kept, to tell why one is.
-    type: int
-    default: 5
-  keep_days:
-    description: For how many days a backup is kept, to tell why one is.
-    type: float
-    default: 30
 extends_documentation_fragment:
   - slipway.release.site
+  - slipway.release.site.retention
   - slipway.release.site.attributes
 """
 
@@ -57,11 +50,10 @@ left_out:
   type: dict
 """
 
-from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS
+from ansible_collections.slipway.release.plugins.module_utils.arguments import ENGINE_ARGUMENTS, RETENTION_ARGUMENTS
 
 ARGUMENTS = {
     **ENGINE_ARGUMENTS,
     "site": {"type": "str", "required": True},
-    "keep": {"type": "int", "default": 5},
-    "keep_days": {"type": "float", "default": 30},
+    **RETENTION_ARGUMENTS,
 }

@@ -61,9 +61,11 @@ _ON_CONTROLLER = frozenset(
         "read_evidence",
         "read_feedback",
         "read_reports",
+        "read_support",
         "rollback_criteria",
         "write_notes",
         "write_report",
+        "write_support",
     )
 )
 # Phases in which nothing can change yet.

@@ -18,13 +18,20 @@ from ansible_collections.slipway.release.plugins.module_utils._plan_rehearse imp
 from ansible_collections.slipway.release.plugins.module_utils._plan_rollback import AUTO, BACK, KEEP
 from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS
 from ansible_collections.slipway.release.plugins.module_utils._verify import RESTORED_UP_TO
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RETENTION_ARGUMENTS
 from ansible_collections.slipway.release.plugins.modules import preflight, probe, rehearse, rollback
+from ansible_collections.slipway.release.plugins.plugin_utils import _run_record
+from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
+from ansible_collections.slipway.release.plugins.plugin_utils._host_call import ActionModule as HostCall
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections/ansible_collections/slipway/release"
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-# those that reach a host are links to one plugin
-ON_CONTROLLER = {path.stem for path in (ROOT / "plugins/action").glob("*.py") if not path.is_symlink()}
+ACTIONS = {
+    path.stem: importlib.import_module(f"ansible_collections.slipway.release.plugins.action.{path.stem}").ActionModule
+    for path in sorted((ROOT / "plugins/action").glob("*.py"))
+}
+ON_CONTROLLER = {name for name, action in ACTIONS.items() if issubclass(action, ControllerAction)}
 CALLS = [name for name in MODULES if name not in {"host_call", *ON_CONTROLLER}]
 LIBRARY = sorted((ROOT / "plugins/module_utils").glob("_*.py"))
 
@@ -39,8 +46,13 @@ def test_the_links_of_the_collection_lead_to_the_repository() -> None:
 
 def test_every_module_that_reaches_a_host_turns_a_lost_one_into_a_failure() -> None:
     links = {path.stem: path.readlink() for path in (ROOT / "plugins/action").glob("*.py") if path.is_symlink()}
-    assert set(links) == set(CALLS)
     assert {str(target) for target in links.values()} == {"../plugin_utils/_host_call.py"}
+    # one that needs more than a call adds to what the others are
+    assert set(links) | {name for name, action in ACTIONS.items() if issubclass(action, HostCall)} == set(CALLS)
+
+
+def test_what_connects_to_no_host_is_counted_as_no_remote_call() -> None:
+    assert _run_record._ON_CONTROLLER == ON_CONTROLLER
 
 
 def test_ansible_doc_reads_every_module() -> None:
@@ -85,7 +97,7 @@ def test_a_module_says_what_it_takes_and_the_library_what_it_does(name: str) -> 
     module = importlib.import_module(f"ansible_collections.slipway.release.plugins.modules.{name}")
     documented = yaml.safe_load(module.DOCUMENTATION)
     own = set(documented.get("options", {}))
-    assert own <= set(module.ARGUMENTS) <= own | {"application", "environment", "run"}
+    assert own <= set(module.ARGUMENTS) <= own | {"application", "environment", "run", *RETENTION_ARGUMENTS}
     assert (ROOT / f"plugins/module_utils/_call_{name}.py").is_file()
 
 

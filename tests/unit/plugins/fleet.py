@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.unit.playing import ansible_playbook
 
 ROOT = Path(__file__).parents[3]
 
@@ -128,21 +128,15 @@ def play(directory: Path, stories: list[str], *options: str, **variables: object
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     inventory = directory / "inventory.yml"
     inventory.write_text(yaml.safe_dump({"sites": {"hosts": sites, "vars": {**local, **given}}}))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, *options, ROOT / "playbooks/deploy.yml"],
-        cwd=directory,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(collection(directory)),
-            "FLEET_DIRECTORY": str(directory),
-            "SLIPWAY_RECORD_DIR": str(directory / "records"),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    done = ansible_playbook(
+        directory / "records",
+        "-i",
+        inventory,
+        *options,
+        ROOT / "playbooks/deploy.yml",
+        directory=directory,
         timeout=900,
+        environment={"ANSIBLE_COLLECTIONS_PATH": str(collection(directory)), "FLEET_DIRECTORY": str(directory)},
     )
     calls, record = directory / "calls", directory / "records/latest.json"
     return Played(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import yaml
 from ansible_collections.slipway.release.plugins.lookup.role_arguments import role_arguments
 
 from lab._common import ROOT
+from tests.unit.playing import ansible_playbook
 
 HERE = Path(__file__).parent
 SPECS = HERE / "awx_argument_specs.json"
@@ -37,22 +36,15 @@ def declare(
     recorded = directory / "recorded"
     recorded.touch()
     extra = json.dumps({**GIVEN, **variables})
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", extra],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    done = ansible_playbook(
+        directory / "records",
+        *("-i", "localhost,", "playbooks/awx.yml", "-e", extra),
+        timeout=300,
+        environment={
             "ANSIBLE_COLLECTIONS_PATH": f"{directory}:{ROOT / 'collections'}",
             "AWX_ARGUMENT_SPECS": str(specs),
             "AWX_RECORDED": str(recorded),
-            "SLIPWAY_RECORD_DIR": str(directory / "records"),
         },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=300,
     )
     return done, [tuple(json.loads(line)) for line in recorded.read_text().splitlines()]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
+
+from tests.unit.playing import ansible_playbook
 
 ROOT = Path(__file__).parents[4]
 
@@ -21,17 +22,4 @@ def play(directory: Path, playbook: str, *options: str) -> subprocess.CompletedP
     inventory.write_text(
         yaml.safe_dump({"sites": {"hosts": {"site1": lost}}, "ungrouped": {"hosts": {"localhost": local}}})
     )
-    return subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, "-l", "site1", *options, path],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "SLIPWAY_RECORD_DIR": str(directory / "records"),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return ansible_playbook(directory / "records", "-i", inventory, "-l", "site1", *options, path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ import pytest
 import yaml
 from ansible_collections.slipway.release.plugins.callback.run_record import DOCUMENTATION, CallbackModule
 from ansible_collections.slipway.release.plugins.plugin_utils._run_record import Collector
+
+from tests.unit.playing import ansible_playbook
 
 ROOT = Path(__file__).parents[4]
 CANARY = "canary-8f1c7"
@@ -63,21 +63,10 @@ def play(tmp_path: Path, tasks: list[dict[str, Any]], limit: str = "all", **envi
     inventory, playbook = tmp_path / "inventory.yml", tmp_path / "try.yml"
     inventory.write_text(yaml.safe_dump(INVENTORY))
     playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, "-l", limit, playbook],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_SSH_ARGS": "-o ConnectTimeout=2 -o ControlMaster=no",
-            "SLIPWAY_RECORD_DIR": str(tmp_path / "records"),
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=60,
+    done = ansible_playbook(
+        tmp_path / "records",
+        *("-i", inventory, "-l", limit, playbook),
+        environment={"ANSIBLE_SSH_ARGS": "-o ConnectTimeout=2 -o ControlMaster=no", **environment},
     )
     return done.returncode, done.stdout
 
