@@ -76,6 +76,11 @@ class Arena:
         with told(f"{size / 1e9:.1f} GB of rows written"):
             self.query(FILL.format(rows=int(size / ROW)))
 
+    def settle(self) -> None:
+        """Let what was written before be on the disk, so that nobody's measurement pays for another's."""
+        self.query("CHECKPOINT")
+        self.sh("sync")
+
     def play(self, playbook: str, **given: object) -> float:
         """Run a playbook as an operator does, with other variables than the lab's; returns its seconds."""
         inventory = ROOT / "build" / "bench" / "inventory"

@@ -156,7 +156,12 @@ class Docker:
         self._runner.run(
             ["docker", "stop", "--time", str(STOP_AFTER), *containers], timeout=STOP_AFTER + 60, check=False
         )
-        self._runner.run(["docker", "rm", "--force", "--volumes", *containers], timeout=60, check=False)
+        self.kill(containers)
+
+    def kill(self, containers: Sequence[str]) -> None:
+        """Kill and remove containers; those that are gone by then are no failure."""
+        if containers:
+            self._runner.run(["docker", "rm", "--force", "--volumes", *containers], timeout=60, check=False)
 
     def settle(self, project: str) -> None:
         """End what a killed Compose was about to replace.

@@ -10,7 +10,9 @@ from ._compose import ONEOFF
 from ._database_facts import literal
 from ._engine import Step
 from ._manifest import PARTIAL
-from ._scratch import LABEL, Scratch
+from ._postgres_tools import LABEL as TOOLS
+from ._scratch import LABEL as SCRATCH
+from ._scratch import Scratch
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -36,11 +38,13 @@ def await_leftovers(site: Site, timeout: float) -> Step:
 
 def end_leftovers(site: Site) -> Step:
     """The step that ends one-off containers and their connections to the database, a rehearsal, half a backup."""
-    oneoff, scratch = f"{ONEOFF}={site.profile.name}", f"{LABEL}={site.profile.name}"
+    oneoff, scratch, tools = (f"{label}={site.profile.name}" for label in (ONEOFF, SCRATCH, TOOLS))
     half_written = site.backups / PARTIAL
 
     def ended() -> bool:
-        return not site.docker.labelled(oneoff, scratch) and not (half_written.is_dir() and any(half_written.iterdir()))
+        return not site.docker.labelled(oneoff, scratch, tools) and not (
+            half_written.is_dir() and any(half_written.iterdir())
+        )
 
     def end() -> dict[str, Any]:
         found = site.docker.labelled(oneoff)
@@ -50,6 +54,7 @@ def end_leftovers(site: Site) -> Step:
             if addresses:
                 # a statement that is at work does not notice that nobody waits for it any more
                 site.database.query(_DISCONNECT.format(", ".join(map(literal, addresses))), database="postgres")
+        site.docker.kill(site.docker.labelled(tools))
         Scratch(site).remove()
         # whoever could write one holds the lock that this step is carried out under
         shutil.rmtree(half_written, ignore_errors=True)

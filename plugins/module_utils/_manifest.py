@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,16 +67,19 @@ def check_files(site: Site, backup: str) -> list[str]:
         return [f"backup {backup} is not in {site.backups}: playbooks/restore.yml lists those that are"]
     found = {str(path.relative_to(directory)): path for path in sorted(directory.rglob("*")) if not path.is_dir()}
     found.pop(NAME, None)
-    wrong = []
-    for name, expected in manifest["files"].items():
-        path = found.pop(name, None)
-        if path is None or path.is_symlink():
-            wrong.append(f"{directory / name} is missing")
-        elif path.stat().st_size != expected["size"]:
-            wrong.append(f"{path} has {path.stat().st_size} bytes, not {expected['size']}")
-        elif sha256_of(path) != expected["sha256"]:
-            wrong.append(f"{path} is not what was written: its SHA-256 differs")
-    return wrong + [f"{path} is not in the manifest" for path in found.values()]
+    strange = [f"{path} is not in the manifest" for name, path in found.items() if name not in manifest["files"]]
+    with ThreadPoolExecutor(2) as pool:
+        wrong = pool.map(lambda item: _wrong(directory / item[0], item[1]), manifest["files"].items())
+        return [line for line in wrong if line is not None] + strange
+
+
+def _wrong(path: Path, expected: Mapping[str, Any]) -> str | None:
+    """What is wrong with a file of a backup; None when nothing is."""
+    if path.is_symlink() or not path.is_file():
+        return f"{path} is missing"
+    if path.stat().st_size != expected["size"]:
+        return f"{path} has {path.stat().st_size} bytes, not {expected['size']}"
+    return None if sha256_of(path) == expected["sha256"] else f"{path} is not what was written: its SHA-256 differs"
 
 
 def major(version: str) -> int:

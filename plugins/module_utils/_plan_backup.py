@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import _fingerprint as fingerprint
 from . import _integrity as integrity
@@ -31,7 +31,11 @@ from ._verify import begin_trial, verify_backup
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ._postgres import Database
     from ._site import Site
+    from ._snapshot import Snapshot
+
+T = TypeVar("T")
 
 READY_AFTER = 120
 # The kind of what keeps a dump from being made: it says nothing about the data.
@@ -99,50 +103,61 @@ def take_backup(site: Site, backup: str, reason: str, *, database_only: bool = F
 
 def _fill(site: Site, directory: Path, about: dict[str, Any], *, database_only: bool) -> dict[str, StoredFile]:
     """Write a backup's files and its manifest into a directory; returns the files by name."""
-    with site.at_rest():
-        content, dumped = _dump(site, directory / "database", proven=not database_only)
-        files = {f"database/{name}": file for name, file in dumped.items()}
-        if not database_only:
-            copied, changed = save_directories(site, directory)
-            saved, why_not = save_redis(site, directory)
-            files.update({**copied, **saved, **save_configuration(site, directory)})
-            content.update(changed, redis=why_not or "saved")
-    write_manifest(directory, {**about, "application": site.profile.name, **content}, files)
-    return files
-
-
-def _dump(site: Site, directory: Path, *, proven: bool) -> tuple[dict[str, Any], dict[str, StoredFile]]:
-    """Dump the database at one point in time; returns what the manifest says of it, and the files by name.
-
-    :param proven: take a fingerprint at that point in time too, which a restored copy can be compared with.
-    """
     database, state = site.database, site.ledger.state()
     migrating = state.candidate is not None and state.candidate.reached("migrating")
     content: dict[str, Any] = {
+        **about,
+        "application": site.profile.name,
         "created": site.ledger.now(),
         "release": state.candidate.version if state.candidate and migrating else state.current,
-        "seconds": {},
     }
-    with database.snapshot() as snapshot, ThreadPoolExecutor(1) as beside:
-        begun = time.monotonic()
+    with site.at_rest(), database.snapshot() as snapshot, ThreadPoolExecutor(3) as beside:
         schema = beside.submit(database.schema, snapshot=snapshot.id)
-        files = database.dump(directory, snapshot.id)
-        content["seconds"]["dump"] = round(time.monotonic() - begun, 3)
-        facts = DatabaseFacts.read(snapshot.query, database.name)
-        content["postgresql"] = snapshot.query("SHOW server_version")[0][0].split()[0]
-        content["migrations"] = applied_migrations(snapshot.query)
-        content["database"] = {
+        dumping = beside.submit(_timed, lambda: database.dump(directory / "database", snapshot.id))
+        # of a later moment than the rows that name them
+        copying = None if database_only else beside.submit(_copy_files, site, directory)
+        content.update(_described(database, snapshot))
+        content["database"]["schema"] = schema.result()
+        dumped, seconds = dumping.result()
+        content["seconds"] = {"dump": seconds}
+        files = {f"database/{name}": file for name, file in dumped.items()}
+        if copying is not None:
+            copied, told = copying.result()
+            files.update(copied)
+            content.update(told)
+            # what a restored copy can be compared with
+            taken, seconds = _timed(lambda: fingerprint.take(snapshot.query, fingerprint.SAMPLE_ABOVE))
+            content["fingerprint"] = taken.to_dict()
+            content["seconds"]["fingerprint"] = seconds
+    write_manifest(directory, content, files)
+    return files
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    begun = time.monotonic()
+    return work(), round(time.monotonic() - begun, 3)
+
+
+def _described(database: Database, snapshot: Snapshot) -> dict[str, Any]:
+    """What the manifest says of the database at its point in time."""
+    facts = DatabaseFacts.read(snapshot.query, database.name)
+    return {
+        "postgresql": snapshot.query("SHOW server_version")[0][0].split()[0],
+        "migrations": applied_migrations(snapshot.query),
+        "database": {
             **({} if facts is None else asdict(facts)),
             "name": database.name,
             "bytes": int(snapshot.query("SELECT pg_database_size(current_database())")[0][0]),
             "tables": count_tables(snapshot.query),
-            "schema": schema.result(),
-        }
-        if proven:
-            begun = time.monotonic()
-            content["fingerprint"] = fingerprint.take(snapshot.query, fingerprint.SAMPLE_ABOVE).to_dict()
-            content["seconds"]["fingerprint"] = round(time.monotonic() - begun, 3)
-    return content, files
+        },
+    }
+
+
+def _copy_files(site: Site, directory: Path) -> tuple[dict[str, StoredFile], dict[str, Any]]:
+    """Copy what lies beside the database; returns the files by name, and what the manifest says of them."""
+    copied, changed = save_directories(site, directory)
+    saved, why_not = save_redis(site, directory)
+    return {**copied, **saved, **save_configuration(site, directory)}, {**changed, "redis": why_not or "saved"}
 
 
 def _note(site: Site, identity: str) -> None:

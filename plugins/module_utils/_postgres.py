@@ -5,28 +5,25 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._compose import Docker
 from ._database_facts import DatabaseFacts, Query, literal, quoted
 from ._errors import CommandError, SlipwayError
+from ._postgres_tools import WITH_PASSWORD, PostgresTools
 from ._psql import OPTIONS, rows_of
 from ._snapshot import Snapshot, open_snapshot
-from ._stored import StoredFile, finish, piped, receive, send
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ._process import Runner
     from ._profile import Profile
+    from ._stored import StoredFile
 
-# The password, where the socket asks for one, comes from the container's own environment and stays there.
-_WITH_PASSWORD = 'PGPASSWORD="${POSTGRES_PASSWORD:-}"'  # noqa: S105 - the name of a variable, not its value
-_TEMPORARY = "/tmp/slipway"  # noqa: S108 - inside the database's own container, mode 0700
-_SHELL = ["sh", "-c", f'{_WITH_PASSWORD} exec "$@"', "sh"]
+_SHELL = ["sh", "-c", f'{WITH_PASSWORD} exec "$@"', "sh"]
 QUERY_TIMEOUT = 600
 # pg_amcheck's exit code when it found corruption.
 _CORRUPT = 2
@@ -68,6 +65,7 @@ class Database:
     def __init__(self, runner: Runner, profile: Profile, container: str) -> None:
         self._runner = runner
         self._container = container
+        self._tools = PostgresTools(runner, container, profile.name, profile.database.user)
         self.name = profile.database.name
         self.user = profile.database.user
         # PostgreSQL cuts names after 63 bytes
@@ -168,34 +166,19 @@ class Database:
         lines = [line for line in self._execute(*command).splitlines() if line and not line.startswith(_NOISE)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    # dump and restore: pg_dump's directory format lives inside the container only while it is streamed as one tar
-
     def dump(self, directory: Path, snapshot: str) -> dict[str, StoredFile]:
-        """Write a dump of the point in time `snapshot` into `directory`; returns its files by name."""
-        place = f"{_TEMPORARY}-{directory.name}"
+        """Write a dump of the point in time `snapshot` into the empty `directory`; returns its files by name."""
         who = f"--username={shlex.quote(self.user)} {shlex.quote(self.name)}"
         how = f'--format=directory --jobs=2 --compress="$method" --snapshot={shlex.quote(snapshot)} --no-sync'
-        command = f"pg_dump {how} --file={place} {who}"
-        script = _in_place(place, f"{_COMPRESSION}; {_WITH_PASSWORD} {command} >&2 && tar -C {place} -cf - .")
-        with tempfile.TemporaryFile() as errors:
-            process = self._runner.stream(["docker", "exec", self._container, "sh", "-c", script], errors)
-            try:
-                files = receive(piped(process.stdout), directory)
-            except tarfile.TarError:
-                files = {}
-            finish(process, errors, ["pg_dump", self.name])
+        files = self._tools.write(directory, "pg_dump", f"{_COMPRESSION}; pg_dump {how} --file=$place {who}")
         if not files:
-            raise SlipwayError(f"pg_dump of {self.name} ended well and sent no file: nothing was backed up")
+            raise SlipwayError(f"pg_dump of {self.name} ended well and left no file: nothing was backed up")
         return files
 
     def read_back(self, directory: Path) -> int:
         """Let pg_restore decode all of a dump as it lies on the host; returns how many tables' rows it holds."""
-        place = f"{_TEMPORARY}-{directory.name}-read"
-        restore = (
-            f"pg_restore --format=directory --file=/dev/null {place} && pg_restore --format=directory --list {place}"
-        )
-        listing = self._send(directory, place, restore)
-        return sum(" TABLE DATA " in line for line in listing.splitlines())
+        decode = "pg_restore --format=directory --file=/dev/null $place && pg_restore --format=directory --list $place"
+        return sum(" TABLE DATA " in line for line in self._tools.read(directory, "pg_restore", decode).splitlines())
 
     def check_room(self, content: int, dump: int) -> None:
         """Refuse to restore where the server's disk lacks room for `content` bytes and the `dump` they come from."""
@@ -210,10 +193,9 @@ class Database:
 
     def load(self, directory: Path, target: str) -> None:
         """Load a dump into the empty database `target`."""
-        place = f"{_TEMPORARY}-{target}"
         who = f"--username={shlex.quote(self.user)} --dbname={shlex.quote(target)}"
-        command = f"pg_restore --exit-on-error --format=directory --jobs=2 {who} {place}"
-        self._send(directory, place, f"{_WITH_PASSWORD} {command}")
+        restore = f"pg_restore --exit-on-error --format=directory --jobs=2 {who} $place"
+        self._tools.read(directory, "pg_restore", restore)
 
     def restore(self, directory: Path, target: str, facts: DatabaseFacts) -> None:
         """Load a dump into a new database `target`, made from template0 with `facts`; one of that name is dropped."""
@@ -274,20 +256,3 @@ class Database:
             if self.closed():
                 self.open()
             raise
-
-    def _send(self, directory: Path, place: str, command: str) -> str:
-        """Stream `directory` into the container at `place`, run `command` there, return what it prints."""
-        script = _in_place(place, f"mkdir -m 700 {place} && tar -C {place} -xf - && {command}")
-        with tempfile.TemporaryFile() as errors:
-            process = self._runner.stream(
-                ["docker", "exec", "--interactive", self._container, "sh", "-c", script], errors
-            )
-            send(directory, piped(process.stdin))
-            printed = piped(process.stdout).read().decode(errors="replace")
-            finish(process, errors, ["pg_restore", self.name])
-        return printed
-
-
-def _in_place(place: str, script: str) -> str:
-    """A script whose temporary directory inside the container is gone when it ends, however it ends."""
-    return f'trap "rm -rf {place}" EXIT; rm -rf {place}; {script}'

@@ -29,10 +29,14 @@ class StoredFile:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
+        return _digest(stream)
+
+
+def _digest(stream: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -48,6 +52,16 @@ def store(stream: IO[bytes], path: Path) -> StoredFile:
         target.flush()
         os.fsync(descriptor)
     return StoredFile(size, digest.hexdigest())
+
+
+def settle(path: Path) -> StoredFile:
+    """Make a file durable that another program wrote; SlipwayError where it is no plain file."""
+    if path.is_symlink() or not path.is_file():
+        raise SlipwayError(f"{path} is no plain file: a dump has none such")
+    with path.open("rb") as stream:
+        digest = _digest(stream)
+        os.fsync(stream.fileno())
+        return StoredFile(stream.tell(), digest)
 
 
 def receive(stream: IO[bytes], directory: Path) -> dict[str, StoredFile]:

@@ -96,6 +96,16 @@ def test_a_rehearsal_s_containers_are_no_reason_to_speak_to_the_database() -> No
     assert (engine.containers, asked) == ({}, [])
 
 
+def test_a_dump_or_a_restore_that_nobody_waits_for_any_more_is_killed() -> None:
+    engine = Engine(dumps="slipway.tools=swarm", other="slipway.tools=another")
+    step = end_leftovers(site(engine, []))
+    assert not step.done()
+    step.apply()
+    assert engine.done == ["rm dumps"]
+    assert list(engine.containers) == ["other"]
+    assert step.done()
+
+
 def test_half_a_backup_goes_and_a_whole_one_stays(tmp_path: Path) -> None:
     (tmp_path / "r1").mkdir()
     (tmp_path / ".partial" / "r2" / "database").mkdir(parents=True)

@@ -54,7 +54,7 @@ class Psql:
 
 
 def database(psql: Psql) -> Database:
-    profile = SimpleNamespace(database=SimpleNamespace(name="app", user="owner"))
+    profile = SimpleNamespace(name="shop", database=SimpleNamespace(name="app", user="owner"))
     return Database(cast("Runner", psql), cast("Profile", profile), "p1")
 
 
@@ -103,7 +103,7 @@ def test_room_is_checked_and_what_lacks_is_said() -> None:
 def test_kept_databases_are_listed_and_names_are_not_cut_by_postgresql() -> None:
     psql = Psql()
     assert database(psql).kept() == ["app_kept_20250101t000000z", "app_kept_20260101t000000z"]
-    profile = SimpleNamespace(database=SimpleNamespace(name="a" * 63, user="owner"))
+    profile = SimpleNamespace(name="shop", database=SimpleNamespace(name="a" * 63, user="owner"))
     long = Database(cast("Runner", psql), cast("Profile", profile), "p1")
     assert len(long.kept_name("20260101t000000z")) <= 63
     assert len(long.copy_name) <= 63
