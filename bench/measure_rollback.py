@@ -90,28 +90,37 @@ sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'swa
 sql 'ALTER DATABASE swarm_production RENAME TO swarm_production_kept_peer'
 sql 'ALTER DATABASE restored RENAME TO swarm_production'
 """
-END = """
+# nginx looks the addresses of its servers up when it reads their names; one that does not answer it forgets for 10 s.
+ANSWER = """
+{
+  echo 'upstream web {'
+  docker compose ps --format '  server {{.Name}}:3000;' web
+  echo '}'
+} >nginx/upstreams/web.conf
+docker compose exec -T proxy nginx -s reload
+"""
+END = f"""
 git checkout --quiet 1.0.0
 sed -i 's/^APP_VERSION=.*/APP_VERSION=1.0.0/' .env
-docker compose up -d
+docker compose up -d --wait
+{ANSWER}
 """
 # Back to where both begin: 1.1.0 stands, and nothing is left of the rollback before.
-FORWARD = """
-cd /opt/swarm
-git() { command git -c safe.directory='*' -c advice.detachedHead=false "$@"; }
-container=$(docker ps -qf label=com.docker.compose.service=postgres)
-sql() { docker exec "$container" psql -qXAt -U swarm_owner postgres -c "$1"; }
+AGAIN = """
 git checkout --quiet 1.1.0
 sed -i 's/^APP_VERSION=.*/APP_VERSION=1.1.0/' .env
 docker compose run --rm -T web bin/rails db:migrate >/dev/null 2>&1
 docker compose up -d --wait >/dev/null 2>&1
-for kept in $(sql "SELECT datname FROM pg_database WHERE datname LIKE '%\\_kept\\_%'"); do
+"""
+CLEAN = """
+for kept in $(sql "COPY (SELECT datname FROM pg_database WHERE datname LIKE '%\\_kept\\_%') TO STDOUT"); do
   sql "DROP DATABASE $kept"
 done
 docker exec "$container" rm -rf /tmp/peer /tmp/restored
 rm -rf /root/peer /var/lib/slipway/swarm/backups/bench-rollback
 cp -a /root/ledger.json /var/lib/slipway/swarm/ledger.json
 """
+FORWARD = HERE + AGAIN + ANSWER + CLEAN
 # What the rehearsal finds where taking the migrations down is no way back.
 NO_WAY_DOWN = """
 from slipway._certificate import Certificate

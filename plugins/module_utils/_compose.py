@@ -7,11 +7,12 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ._errors import STARTING_AGAIN, CommandError, SlipwayError
 
@@ -28,6 +29,8 @@ STOP_AFTER = 30
 STOP_TIMEOUT = 660
 _TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 _TEMPORARY_LENGTH = 13
+# What Compose can be asked without a container changing by it.
+_LOOKS = ("config", "build")
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,26 @@ class Container:
         return f"{self.state} with code {self.exit_code}" if self.state in {"exited", "dead"} else self.state
 
 
-class Docker:
-    """The engine itself: images and containers, by id."""
+def _nobody() -> None:
+    """Nobody has to hear of it."""
 
-    def __init__(self, runner: Runner) -> None:
+
+class Docker:
+    """The engine itself: images and containers, by id.
+
+    :param changed: called after containers were changed.
+    """
+
+    def __init__(self, runner: Runner, changed: Callable[[], None] = _nobody) -> None:
         self._runner = runner
+        self._changed = changed
+
+    def _change(self, *argv: str, timeout: float = 60, check: bool = True) -> Completed:
+        """Run what changes containers."""
+        try:
+            return self._runner.run(["docker", *argv], timeout=timeout, check=check)
+        finally:
+            self._changed()
 
     def image_ids(self, references: Iterable[str]) -> dict[str, str | None]:
         """The ids of local images by their references; None for those that are not here."""
@@ -153,15 +171,13 @@ class Docker:
 
     def end(self, containers: Sequence[str]) -> None:
         """Stop containers, then remove them; those that are gone by then are no failure."""
-        self._runner.run(
-            ["docker", "stop", "--time", str(STOP_AFTER), *containers], timeout=STOP_AFTER + 60, check=False
-        )
+        self._change("stop", "--time", str(STOP_AFTER), *containers, timeout=STOP_AFTER + 60, check=False)
         self.kill(containers)
 
     def kill(self, containers: Sequence[str]) -> None:
         """Kill and remove containers; those that are gone by then are no failure."""
         if containers:
-            self._runner.run(["docker", "rm", "--force", "--volumes", *containers], timeout=60, check=False)
+            self._change("rm", "--force", "--volumes", *containers, check=False)
 
     def settle(self, project: str) -> None:
         """End what a killed Compose was about to replace.
@@ -171,20 +187,22 @@ class Docker:
         """
         for item in self.half_made(project):
             name = item.name[_TEMPORARY_LENGTH:]
-            if self._runner.run(["docker", "rename", item.id, name], check=False).returncode != 0:
-                self._runner.run(["docker", "rm", "--force", item.id])
+            if self._change("rename", item.id, name, check=False).returncode != 0:
+                self._change("rm", "--force", item.id)
 
     def half_made(self, project: str) -> list[Container]:
         """The containers that bear a temporary name of Compose's and do not run."""
         return [item for item in self.containers(project) if _TEMPORARY.match(item.name) and not item.running]
 
     def start(self, containers: Sequence[str]) -> None:
-        """Start stopped containers as they are."""
-        self._runner.run(["docker", "start", *containers], timeout=120)
+        """Start stopped containers as they are, all at once: Docker itself would start one after another."""
+        with ThreadPoolExecutor(max(1, len(containers))) as pool:
+            for started in [pool.submit(self._change, "start", item, timeout=120) for item in containers]:
+                started.result()
 
     def stop(self, containers: Sequence[str]) -> None:
         """Stop containers, each within its own grace period, and keep them."""
-        self._runner.run(["docker", "stop", *containers], timeout=STOP_TIMEOUT)
+        self._change("stop", *containers, timeout=STOP_TIMEOUT)
 
     def signal(self, containers: Sequence[str], name: str) -> None:
         """Send a signal to the first process of each container."""
@@ -192,7 +210,7 @@ class Docker:
 
     def remove(self, containers: Sequence[str]) -> None:
         """Remove containers that do not run, and their anonymous volumes."""
-        self._runner.run(["docker", "rm", "--volumes", *containers], timeout=60)
+        self._change("rm", "--volumes", *containers)
 
     def logs(self, container: str, since: float = 0.0, tail: int | None = None) -> str:
         """What a container printed since a moment, in seconds since the epoch; the last `tail` lines of it."""
@@ -270,21 +288,25 @@ class Compose:
     :param source: where the Compose files are: the project directory itself, or the source of a release under way.
     :param version: the value of the profile's version variable for every call; the env file's own when None.
     :param env_file: another env file than the one in place.
+    :param changed: called after containers were changed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a project consists of
         self,
         runner: Runner,
         profile: Profile,
         source: Path | None = None,
         version: str | None = None,
         env_file: Path | None = None,
+        *,
+        changed: Callable[[], None] = _nobody,
     ) -> None:
         self._runner = runner
         self._profile = profile
         self._source = source or Path(profile.directory)
         self._env_file = env_file or Path(profile.directory) / profile.env_file
         self._environment = {} if version is None else {profile.version_variable: version}
+        self._changed = changed
 
     def _argv(self, directory: Path) -> list[str]:
         profile = self._profile
@@ -305,7 +327,11 @@ class Compose:
             stay where the data is, unless it is an image that is built.
         """
         argv = [*self._argv(directory or Path(self._profile.directory)), *arguments]
-        return self._runner.run(argv, env=self._environment, timeout=timeout, check=check)
+        try:
+            return self._runner.run(argv, env=self._environment, timeout=timeout, check=check)
+        finally:
+            if arguments[0] not in _LOOKS:
+                self._changed()
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HEALTHY_WITHIN = 300
 MEMORY_HEADROOM = 1.2
-_PAUSE = 0.2
+_PAUSE = 0.3
 _NOT_CONTENT = ("build", "pull_policy", "scale", "depends_on", "image")
 
 
@@ -136,6 +136,7 @@ class Containers:
                 log = self.site.log(self.release.version, f"{self.service}", self.site.docker.logs(item.id))
                 raise SlipwayError(f"{item.name} is {item.condition} instead of healthy (its log: {log})")
             time.sleep(_PAUSE)
+        self.site.look_again()
         return now
 
     def room(self) -> int:

@@ -339,9 +339,9 @@ def forget_replaced(site: Site, release: Release) -> Step:
 def answer_again(site: Site, release: Release) -> list[Step]:
     """The steps after which a release answers whose files and other services are in place."""
     return [
-        start_workers(site, release),
         start_web(site, release),
         move_traffic(site, release),
+        start_workers(site, release),
         replace_workers(site, release),
         hide_page(site),
         await_workers(site, release),
@@ -367,11 +367,12 @@ def steps_to_run(
         environment,
         name_images(site, release),
         start_services(site, release, replaced, "start what else differs", others),
-        start_workers(site, release),
+        # first of all, and with the host's processors to themselves: visitors wait for them
         (start_web(site, release), *beside),
         move_traffic(site, release),
         # it may not start before it knows whom to send requests to
         start_services(site, release, replaced, "start the proxy", proxy),
+        start_workers(site, release),
         replace_workers(site, release),
         hide_page(site),
         await_workers(site, release),

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,6 +22,8 @@ from ._process import HostRunner, Runner
 if TYPE_CHECKING:
     from ._profile import Profile
 
+# Seconds for which a look at the containers holds, where nothing was changed here.
+FRESH = 0.3
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
@@ -74,18 +78,20 @@ class Site:
         self.runner: Runner = runner or HostRunner(lambda: self.ledger.descriptors)
         self.ledger.before_release = self.runner.end_sessions
         self.backups = Path(profile.backup_directory) if profile.backup_directory else self.ledger.root / "backups"
-        self.docker = Docker(self.runner)
+        self.docker = Docker(self.runner, self.look_again)
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
         self.env_file = EnvFile(self.directory / profile.env_file)
         self.rails_boots = 0
-        self._rest: object | None = None
-        self._containers: list[Container] | None = None
+        self._lock, self._resting = threading.Lock(), 0
+        # when the containers were looked at last, and how they were; nothing since they were changed here
+        self._looked: tuple[float, list[Container]] | None = None
+        self._changes = 0
         self._composes: dict[tuple[object, ...], Compose] = {}
 
     @cached_property
     def compose(self) -> Compose:
         """The project through the files that are in place now."""
-        return Compose(self.runner, self.profile)
+        return Compose(self.runner, self.profile, changed=self.look_again)
 
     @property
     def database(self) -> Database:
@@ -114,7 +120,9 @@ class Site:
         # what Compose says of the same files stays the same, and asking takes a while
         key = (release.version, release.commit, source, env_file, content)
         if key not in self._composes:
-            self._composes[key] = Compose(self.runner, self.profile, source, release.version, env_file)
+            self._composes[key] = Compose(
+                self.runner, self.profile, source, release.version, env_file, changed=self.look_again
+            )
         return self._composes[key]
 
     def _env_file_of(self, release: Release) -> Path:
@@ -132,14 +140,27 @@ class Site:
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Look at the containers once at most for all questions inside the block, which changes none."""
-        outermost = self._rest is None
-        self._rest = self._rest or object()
+        """Look at the containers once at most for all questions inside the block, unless they are changed here."""
+        with self._lock:
+            if not self._resting and not self._fresh():
+                self._looked = None
+            self._resting += 1
         try:
             yield
         finally:
-            if outermost:
-                self._rest, self._containers = None, None
+            with self._lock:
+                self._resting -= 1
+
+    def _fresh(self) -> bool:
+        """Whether the containers were looked at a moment ago."""
+        looked = self._looked
+        return looked is not None and time.monotonic() - looked[0] < FRESH
+
+    def look_again(self) -> None:
+        """Forget how the containers were: they were changed, or somebody waited for them to change."""
+        with self._lock:
+            self._changes += 1
+            self._looked = None
 
     def containers(self, service: str | None = None) -> list[Container]:
         """The project's running containers, without one-off ones."""
@@ -147,12 +168,13 @@ class Site:
 
     def all_containers(self) -> list[Container]:
         """The project's containers, running or not, without one-off ones."""
-        known, rest = self._containers, self._rest
-        if known is None:
-            known = self.docker.containers(self.profile.name)
-            # another thread may have let the containers change meanwhile
-            self._containers = known if rest is not None and rest is self._rest else None
-        return [item for item in known if not item.oneoff]
+        looked, changes = self._looked, self._changes
+        if looked is None or not (self._resting or self._fresh()):
+            looked = time.monotonic(), self.docker.containers(self.profile.name)
+            with self._lock:
+                # another thread may have changed them meanwhile
+                self._looked = looked if changes == self._changes else None
+        return [item for item in looked[1] if not item.oneoff]
 
     @property
     def code_services(self) -> list[str]:

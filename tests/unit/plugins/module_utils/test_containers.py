@@ -55,6 +55,7 @@ class World:
                 ledger=SimpleNamespace(root=root),
                 all_containers=lambda: self.containers,
                 at_rest=nullcontext,
+                look_again=lambda: None,
                 compose_of=self.compose_of,
                 docker=SimpleNamespace(
                     remove=self.remove,

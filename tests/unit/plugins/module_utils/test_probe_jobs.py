@@ -151,4 +151,5 @@ def test_how_often_jobs_failed_before_is_noted_by_day(host: Host, application: A
     site = Site(Profile.parse(application.profile()), runner=host)
     assert _probe_jobs.baseline(site) == {"job": {"failed": {"events": 3, "trials": 60, "blocks": [[3, 60]]}}}
     host.containers.pop()
+    site.look_again()
     assert _probe_jobs.baseline(site) == {}

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
+
+from tests.unit.plugins.module_utils.host import Host
 
 APPLICATION = {
     "name": "swarm",
@@ -40,6 +46,67 @@ def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     EnvFile(path).assign({"SECRET": "x"}, OWNER)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+class Containers(Host):
+    """A host that counts how often somebody looks at its containers, and lets them be changed."""
+
+    def run(self, argv: Sequence[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        if argv[:2] == ["docker", "stop"]:
+            self.containers = [item for item in self.containers if item["Id"] not in argv]
+            return Completed(0, "", "")
+        return super().run(argv, **options)
+
+    @property
+    def looks(self) -> int:
+        return sum(argv[1] == "ps" for argv in self.commands)
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in seconds, as the site sees it."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_questions_that_come_together_are_answered_by_one_look(tmp_path: Path, moment: list[float]) -> None:
+    host = Containers()
+    site = Site(Profile.parse({**APPLICATION, "state_directory": str(tmp_path)}), runner=host)
+    assert len(site.containers("web")) == 2
+    assert len(site.containers("postgres")) == 1
+    assert host.looks == 1
+    # what somebody else does is seen soon
+    host.containers = [item for item in host.containers if item["Id"] != "web2"]
+    moment[0] += 0.5
+    assert len(site.containers("web")) == 1
+    assert host.looks == 2
+
+
+def test_what_was_changed_here_is_looked_at_again_at_once(tmp_path: Path, moment: list[float]) -> None:
+    host = Containers()
+    site = Site(Profile.parse({**APPLICATION, "state_directory": str(tmp_path)}), runner=host)
+    assert len(site.containers("web")) == 2
+    site.docker.stop(["web1"])
+    assert len(site.containers("web")) == 1
+    with site.at_rest():
+        site.docker.stop(["web2"])
+        assert site.containers("web") == []
+    assert moment == [100.0]
+
+
+def test_at_rest_one_look_lasts_as_long_as_the_block_and_is_no_older(tmp_path: Path, moment: list[float]) -> None:
+    host = Containers()
+    site = Site(Profile.parse({**APPLICATION, "state_directory": str(tmp_path)}), runner=host)
+    site.containers()
+    moment[0] += 60
+    with site.at_rest():
+        for _ in range(3):
+            site.containers()
+            moment[0] += 60
+        assert host.looks == 2
+    site.containers()
+    assert host.looks == 3
 
 
 def test_a_session_that_stays_does_not_keep_the_site_busy_after_the_lock_was_given_up(
