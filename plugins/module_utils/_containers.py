@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HEALTHY_WITHIN = 300
 MEMORY_HEADROOM = 1.2
-_PAUSE = 0.3
+_PAUSE = 0.2
 _NOT_CONTENT = ("build", "pull_policy", "scale", "depends_on", "image")
 
 

@@ -30,6 +30,7 @@ from ._plan_switch import (
     stop_code,
     web_of,
 )
+from ._workers import quiet
 
 if TYPE_CHECKING:
     from ._compose import Container
@@ -237,6 +238,10 @@ class _WayBack:
         """Stop what runs the new release's code."""
         return stop_code(self.site, self.new or self.old, self._replaced())
 
+    def quiet_new_workers(self) -> None:
+        """Let the new release's workers take no more jobs: they are stopped soon."""
+        quiet(self.site, [item for item in self._replaced() if item.service == self.site.profile.services.worker])
+
     def stop_all_code(self) -> None:
         """Stop whatever runs the application's code."""
         code = [item for item in self.site.containers() if item.service in self.site.code_services]
@@ -385,6 +390,8 @@ def _hand_over(way: _WayBack) -> list[Step]:
         if way.seamless:
             moved.apply()
             return {"answers": way.before.version}
+        # a worker that waits for a job notices after up to two seconds that it is to take none
+        way.quiet_new_workers()
         shown.apply()
         return {"answers": "the maintenance page"}
 

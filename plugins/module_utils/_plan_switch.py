@@ -129,8 +129,10 @@ def start_web(site: Site, release: Release) -> Step:
             at_once = max(1, min(len(waiting), web.room()))
         for first in range(0, len(waiting), at_once):
             batch = waiting[first : first + at_once]
-            warm(site, web.start(batch))
-            others = web.others()
+            started, others = web.start(batch), web.others()
+            if others:
+                # while nobody answers, a first page that takes longer is better than none
+                warm(site, started)
             if others and at_once < len(waiting):
                 _send_away(site, traffic, [*web.good(), *others[at_once:]], others[:at_once])
         return {"at_once": at_once}

@@ -209,7 +209,7 @@ class Database:
         """Drop the half-loaded copy `name`; never the application's own database."""
         if name == self.name:
             raise SlipwayError(f"database {name} is the application's own and is never dropped")
-        self._runner.end_sessions()
+        self._runner.end_sessions(self._psql(name))
         self._manage(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
     def exists(self, name: str) -> bool:
@@ -236,7 +236,8 @@ class Database:
         comes before it leaves the present one closed: see `open`.
         """
         rename = f"ALTER DATABASE {quoted(restored)} RENAME TO {quoted(self.name)};"
-        self._runner.end_sessions()
+        for name in (restored, self.name):
+            self._runner.end_sessions(self._psql(name))
         if not self.exists(self.name):
             self._manage(rename)
             return

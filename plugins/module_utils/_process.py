@@ -50,8 +50,8 @@ class Runner(Protocol):
     def psql(self, argv: Sequence[str], sql: str, timeout: float) -> str:
         """What `sql` prints in the psql that `argv` starts, which stays for the next question."""
 
-    def end_sessions(self) -> None:
-        """End every psql that stayed."""
+    def end_sessions(self, argv: Sequence[str] | None = None) -> None:
+        """End the psql that `argv` started and that stayed, or every one."""
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
@@ -139,6 +139,6 @@ class HostRunner:
         """Ask a psql that stays; `timeout` in seconds."""
         return self._sessions.query(argv, sql, timeout)
 
-    def end_sessions(self) -> None:
-        """End the sessions; the next question starts one anew."""
-        self._sessions.end()
+    def end_sessions(self, argv: Sequence[str] | None = None) -> None:
+        """End one session, or all; the next question starts one anew."""
+        self._sessions.end(argv)

@@ -137,12 +137,13 @@ class Sessions:
                 break
         return session
 
-    def end(self) -> None:
-        """End all of them: a database that somebody is connected to can be neither renamed nor copied."""
+    def end(self, argv: Sequence[str] | None = None) -> None:
+        """End the one that `argv` started, or all: as long as one is there, nobody can rename or copy its database."""
         with self._lock:
-            for session in self._open.values():
-                session.end()
-            self._open.clear()
+            for key in [tuple(argv)] if argv is not None else list(self._open):
+                session = self._open.pop(key, None)
+                if session is not None:
+                    session.end()
 
 
 def rows_of(printed: str) -> list[list[str]]:

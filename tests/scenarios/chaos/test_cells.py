@@ -30,7 +30,7 @@ def arena() -> Arena:
     [
         pytest.param(Cell(faults.BACKUP, BEFORE_ROLLBACK, "rollback", ["rollback"]), id="newest backup corrupted"),
         pytest.param(Cell(faults.KILLED, IN_PHASE["migrate"], "deploy", ["rollback"]), id="controller killed: migrate"),
-        pytest.param(Cell(faults.POSTGRES, IN_PHASE["migrate"], "deploy", ["deploy"]), id="PostgreSQL stopped"),
+        pytest.param(Cell(faults.POSTGRES, IN_PHASE["migrate"], "deploy", ["rollback"]), id="PostgreSQL stopped"),
         pytest.param(Cell(faults.DISK, IN_PHASE["backup"], "deploy", ["rollback"]), id="disk full: backup"),
         pytest.param(Cell(faults.HOST, IN_PHASE["switch"], "deploy", ["rollback"]), id="host killed: switch"),
         pytest.param(Cell(faults.KILLED, IN_PHASE["switch"], "deploy", ["deploy"]), id="controller killed: switch"),

@@ -130,7 +130,7 @@ class Host:
         told = self.tells(sql)
         return f"{self.answers.get(sql, 0)}\n" if told is None else told
 
-    def end_sessions(self) -> None:
+    def end_sessions(self, argv: Sequence[str] | None = None) -> None:
         """None stays."""
 
     def redis(self, text: str) -> str:

@@ -24,8 +24,8 @@ class Psql:
         self.sent: list[tuple[str, str]] = []
         self.databases = {"app": "t", "app_kept_20260101t000000z": "t", "app_kept_20250101t000000z": "t", "other": "t"}
         self.free = free
-        # how much had been asked when the sessions were ended last
-        self.ended: int | None = None
+        # the databases of the sessions that were ended
+        self.ended: list[str] = []
         self.fails: Callable[[str], bool] = lambda _sql: False
 
     def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - any
@@ -39,8 +39,8 @@ class Psql:
             raise CommandError(argv, 3, "ERROR: database is being accessed by other users")
         return self.answer(statement)
 
-    def end_sessions(self) -> None:
-        self.ended = len(self.sent)
+    def end_sessions(self, argv: list[str]) -> None:
+        self.ended.append(argv[-1])
 
     def answer(self, sql: str) -> str:
         if sql == "SHOW data_directory":
@@ -63,6 +63,7 @@ def test_both_renames_are_one_transaction_after_the_sessions_ended() -> None:
     database(psql).swap("app_restored", "app_kept_x")
     where, sql = psql.sent[-1]
     assert where == "postgres"
+    assert psql.ended == ["app_restored", "app"]
     statements = [part.strip() for part in sql.split(";")]
     begin, commit = statements.index("BEGIN"), statements.index("COMMIT")
     assert statements[begin + 1 : commit] == [

@@ -123,5 +123,13 @@ def test_when_told_they_end(host: Host, sessions: Sessions) -> None:
     assert host.started[0].poll() == 0
 
 
+def test_one_can_be_ended_and_the_others_stay(host: Host, sessions: Sessions) -> None:
+    for name in ("one", "other"):
+        sessions.query(["psql", name], "SHOW x", 10)
+    sessions.end(["psql", "one"])
+    sessions.end(["psql", "nobody's"])
+    assert [process.poll() for process in host.started] == [0, None]
+
+
 def test_rows_are_told_apart_by_lines_and_columns_by_the_separator() -> None:
     assert rows_of("1\x1fone\n2\x1f\n") == [["1", "one"], ["2", ""]]
