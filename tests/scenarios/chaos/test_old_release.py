@@ -17,7 +17,7 @@ BACK = ["rollback"]
     "cell",
     [
         pytest.param(Cell(faults.KILLED, IN_PHASE["migrate"], "deploy", BACK), id="controller killed: migrate"),
-        pytest.param(Cell(faults.POSTGRES, IN_PHASE["migrate"], "deploy", BACK), id="PostgreSQL stopped"),
+        pytest.param(Cell(faults.POSTGRES, IN_PHASE["backup"], "deploy", BACK), id="PostgreSQL stopped: backup"),
         pytest.param(Cell(faults.DISK, IN_PHASE["backup"], "deploy", BACK), id="disk full: backup"),
         pytest.param(Cell(faults.HOST, IN_PHASE["switch"], "deploy", BACK), id="host killed: switch"),
     ],
