@@ -58,7 +58,7 @@ class PostgresTools:
 
         :raises CommandError: it failed.
         """
-        if self._beside(directory, "", program, command) is None:
+        if self._beside(directory, program, command, writes=True) is None:
             return self._receive(directory, program, command)
         paths = sorted(directory.iterdir())
         with ThreadPoolExecutor(2) as pool:
@@ -69,7 +69,7 @@ class PostgresTools:
 
         :raises CommandError: it failed.
         """
-        printed = self._beside(directory, ":ro", program, command)
+        printed = self._beside(directory, program, command, writes=False)
         return self._send(directory, program, command) if printed is None else printed
 
     @cached_property
@@ -78,23 +78,30 @@ class PostgresTools:
         found: list[dict[str, Any]] = json.loads(self._runner.run(["docker", "inspect", self._container]).stdout)
         return found[0]
 
-    def _beside(self, directory: Path, mode: str, program: str, command: str) -> str | None:
+    def _beside(self, directory: Path, program: str, command: str, *, writes: bool) -> str | None:
         """Run it beside the server; returns what it prints, None where it cannot run there."""
         given = dict(item.partition("=")[::2] for item in self._server["Config"]["Env"] or ())
         environment = {
             "PGHOST": "127.0.0.1",
             "PGPORT": given.get("PGPORT", "5432"),
             "PGPASSWORD": given.get("POSTGRES_PASSWORD", ""),
+            "PGCONNECT_TIMEOUT": "10",
         }
         able = f'psql --no-psqlrc --username={shlex.quote(self._user)} --dbname=postgres --command="" && ls $place'
         script = f"umask 077; place={_MOUNTED}; {{ {able}; }} >&2 || exit {_UNABLE}; {command}"
         argv = ["docker", "run", *_CONFINED, *NOT_THE_PROJECT_S, "--label", f"{LABEL}={self._application}"]
-        argv += ["--network", f"container:{self._container}", "--volume", f"{directory}:{_MOUNTED}{mode}"]
+        argv += [
+            "--network",
+            f"container:{self._container}",
+            "--volume",
+            f"{directory}:{_MOUNTED}{'' if writes else ':ro'}",
+        ]
         argv += [part for name in environment for part in ("--env", name)]
         done = self._runner.run(
             [*argv, self._server["Image"], "-c", script], env=environment, timeout=LONGEST, check=False
         )
-        if done.returncode == _UNABLE or done.returncode in _NOT_STARTED:
+        # where it has begun to write, Docker was lost under it
+        if done.returncode in {_UNABLE, *_NOT_STARTED} and not (writes and any(directory.iterdir())):
             return None
         if done.returncode != 0:
             raise CommandError([program, self._application], done.returncode, done.stderr[-OUTPUT_TAIL:])

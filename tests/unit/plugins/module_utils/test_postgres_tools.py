@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _postgres_tools
@@ -39,17 +39,7 @@ class Docker(HostRunner):
         psql.chmod(0o755)
         self.path = f"{programs}:{os.environ['PATH']}"
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        check: bool = True,
-        text: str | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        owner: int | None = None,
-        timeout: float = 60,
-    ) -> Completed:
+    def run(self, argv: Sequence[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
         self.ran.append(list(argv))
         if argv[:2] == ["docker", "inspect"]:
             variables = [f"POSTGRES_PASSWORD={SECRET}", "PGPORT=6543"]
@@ -59,10 +49,8 @@ class Docker(HostRunner):
             return Completed(self.refuses, "", "docker: Error response from daemon")
         mounted, _, _mode = argv[argv.index("--volume") + 1].partition(":/slipway")
         script = argv[-1].replace("place=/slipway;", f"place={mounted};")
-        given = {**(env or {}), "PATH": self.path}
-        return super().run(
-            ["sh", "-c", script], check=check, text=text, env=given, cwd=cwd, owner=owner, timeout=timeout
-        )
+        options["env"] = {**(options["env"] or {}), "PATH": self.path}
+        return super().run(["sh", "-c", script], **options)
 
     def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
         self.ran.append(list(argv))
@@ -142,6 +130,15 @@ def test_a_program_that_fails_is_named_with_its_last_words(
     with pytest.raises(CommandError) as caught:
         getattr(made, verb)(directory, "pg_dump", "echo no space left >&2; exit 1")
     assert str(caught.value) == "pg_dump shop ended with code 1: no space left"
+
+
+def test_a_docker_that_is_lost_under_a_dump_is_told_and_nothing_is_written_twice(
+    directory: Path, tmp_path: Path
+) -> None:
+    docker = Docker(tmp_path / "programs")
+    with pytest.raises(CommandError, match="ended with code 125: the daemon is gone"):
+        tools(docker).write(directory, "pg_dump", f"{WRITE}; echo the daemon is gone >&2; exit 125")
+    assert runs(docker) == ["inspect", "run"]
 
 
 def test_what_is_no_plain_file_is_refused(directory: Path, tmp_path: Path) -> None:
