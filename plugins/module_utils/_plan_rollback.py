@@ -268,12 +268,18 @@ class _WayBack:
         if self.road == RESTORE:
             return {"undo_failed": "the rehearsal showed that it does not give what was there before"}
         failure = self._undo(release, undo)
-        database = start_database(self.site, self.version)
+        if failure is None:
+            return {"undone": undo}
+        database, left = start_database(self.site, self.version), end_leftovers(self.site)
         with self.site.at_rest():
-            away = failure is not None and not database.done()
+            away = not database.done()
+        if away:
+            database.apply()
+        # a container that Docker was lost under may go on, or stand there to the end of days
+        if not left.done():
+            left.apply()
         if away:
             # it was not the migrations that failed: what is left of them is undone once the database is back
-            database.apply()
             failure = self._undo(release, self.undo())
         return {"undone": undo} if failure is None else {"undo_failed": failure}
 

@@ -209,16 +209,16 @@ def test_other_migrations_than_those_rehearsed_are_taken_down(site: Site) -> Non
     assert road(site, AUTO) == DOWN
 
 
-UNDO, START = "db:rollback", "started"
+UNDO, START, END = "db:rollback", "started", "what Docker was lost under is ended"
 
 
 @pytest.mark.parametrize(
     "answers, comes_back, done, calls",
     [
-        (False, True, {"undone": ["2"]}, [UNDO, START, UNDO]),
-        (False, False, {"undo_failed": "it failed (all of it: a log)"}, [UNDO, START, UNDO]),
+        (False, True, {"undone": ["2"]}, [UNDO, START, END, UNDO]),
+        (False, False, {"undo_failed": "it failed (all of it: a log)"}, [UNDO, START, END, UNDO]),
         # migrations that cannot be undone are not tried twice
-        (True, False, {"undo_failed": "it failed (all of it: a log)"}, [UNDO]),
+        (True, False, {"undo_failed": "it failed (all of it: a log)"}, [UNDO, END]),
     ],
 )
 def test_a_database_that_went_away_while_migrations_were_undone_is_started_and_they_are_undone_then(
@@ -241,7 +241,9 @@ def test_a_database_that_went_away_while_migrations_were_undone_is_started_and_t
         return 0, ""
 
     step = Step("start the database", lambda: answers, lambda: seen.append(START))
+    left = Step("end what a killed call left", lambda: False, lambda: seen.append(END))
     monkeypatch.setattr(_plan_rollback, "start_database", lambda _site, _version: step)
+    monkeypatch.setattr(_plan_rollback, "end_leftovers", lambda _site: left)
     monkeypatch.setattr(_plan_rollback, "migration_reason", lambda printed: printed)
     monkeypatch.setattr(site, "database", SimpleNamespace(migrations=lambda: list(applied)))
     for name, value in {"rails": rails, "compose_of": id, "log": lambda *_: "a log", "at_rest": nullcontext}.items():
