@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ._compose import NOT_THE_PROJECT_S
 from ._errors import OUTPUT_TAIL, CommandError
 from ._snapshot import LONGEST
-from ._stored import StoredFile, finish, piped, receive, send, settle
+from ._stored import StoredFile, finish, make_durable, piped, receive, send
 
 if TYPE_CHECKING:
     from ._process import Runner
@@ -62,7 +62,7 @@ class PostgresTools:
             return self._receive(directory, program, command)
         paths = sorted(directory.iterdir())
         with ThreadPoolExecutor(2) as pool:
-            return dict(zip((path.name for path in paths), pool.map(settle, paths)))
+            return dict(zip((path.name for path in paths), pool.map(make_durable, paths)))
 
     def read(self, directory: Path, program: str, command: str) -> str:
         """Run what reads `directory`; returns what it prints.
@@ -90,12 +90,8 @@ class PostgresTools:
         able = f'psql --no-psqlrc --username={shlex.quote(self._user)} --dbname=postgres --command="" && ls $place'
         script = f"umask 077; place={_MOUNTED}; {{ {able}; }} >&2 || exit {_UNABLE}; {command}"
         argv = ["docker", "run", *_CONFINED, *NOT_THE_PROJECT_S, "--label", f"{LABEL}={self._application}"]
-        argv += [
-            "--network",
-            f"container:{self._container}",
-            "--volume",
-            f"{directory}:{_MOUNTED}{'' if writes else ':ro'}",
-        ]
+        mode = "rw" if writes else "ro"
+        argv += ["--network", f"container:{self._container}", "--volume", f"{directory}:{_MOUNTED}:{mode}"]
         argv += [part for name in environment for part in ("--env", name)]
         done = self._runner.run(
             [*argv, self._server["Image"], "-c", script], env=environment, timeout=LONGEST, check=False

@@ -54,7 +54,7 @@ def store(stream: IO[bytes], path: Path) -> StoredFile:
     return StoredFile(size, digest.hexdigest())
 
 
-def settle(path: Path) -> StoredFile:
+def make_durable(path: Path) -> StoredFile:
     """Make a file durable that another program wrote; SlipwayError where it is no plain file."""
     if path.is_symlink() or not path.is_file():
         raise SlipwayError(f"{path} is no plain file: a dump has none such")
