@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable
 
 from ._errors import STARTING_AGAIN, CommandError, SlipwayError
@@ -185,14 +186,15 @@ class Docker:
         It makes a new container under a temporary name, removes the old one, and renames the new one. What is half made
         gets its name where the old one is gone, so that an anonymous volume goes on with it; else it goes itself.
         """
-        for item in self.half_made(project):
+        for item in self.half_made(self.containers(project)):
             name = item.name[_TEMPORARY_LENGTH:]
             if self._change("rename", item.id, name, check=False).returncode != 0:
                 self._change("rm", "--force", item.id)
 
-    def half_made(self, project: str) -> list[Container]:
-        """The containers that bear a temporary name of Compose's and do not run."""
-        return [item for item in self.containers(project) if _TEMPORARY.match(item.name) and not item.running]
+    @staticmethod
+    def half_made(containers: Iterable[Container]) -> list[Container]:
+        """Those that bear a temporary name of Compose's and do not run."""
+        return [item for item in containers if _TEMPORARY.match(item.name) and not item.running]
 
     def start(self, containers: Sequence[str]) -> None:
         """Start stopped containers as they are, all at once: Docker itself would start one after another."""
@@ -307,6 +309,8 @@ class Compose:
         self._env_file = env_file or Path(profile.directory) / profile.env_file
         self._environment = {} if version is None else {profile.version_variable: version}
         self._changed = changed
+        self._asking = Lock()
+        self._model: dict[str, Any] | None = None
 
     def _argv(self, directory: Path) -> list[str]:
         profile = self._profile
@@ -333,9 +337,16 @@ class Compose:
             if arguments[0] not in _LOOKS:
                 self._changed()
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
         """The resolved Compose model; SlipwayError says in one line what is wrong with the files."""
+        # asked once, however many want to know it at the same time
+        with self._asking:
+            if self._model is None:
+                self._model = self._resolved()
+            return self._model
+
+    def _resolved(self) -> dict[str, Any]:
         for name in self._profile.compose_files:
             if not (self._source / name).is_file():
                 raise SlipwayError(f"Compose file {self._source / name} does not exist: mend application.compose_files")

@@ -19,6 +19,7 @@ import shutil
 import struct
 import sys
 import zipfile
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,19 +71,19 @@ def packed() -> bytes:
     It holds the code compiled for this Python too, so that a look each minute costs little; another one reads the text.
     """
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("__main__.py", _MAIN)
         archive.writestr("slipway/__init__.py", "")
         for path in sorted(Path(__file__).parent.glob("_*.py")):
-            text = path.read_bytes()
-            archive.writestr(f"slipway/{path.name}", text)
-            archive.writestr(f"slipway/{path.name}c", _compiled(text, f"slipway/{path.name}"))
+            archive.write(path, f"slipway/{path.name}")
+            archive.writestr(f"slipway/{path.name}c", _compiled(path))
     return content.getvalue()
 
 
-def _compiled(text: bytes, name: str) -> bytes:
+def _compiled(path: Path) -> bytes:
     """A module as Python keeps it compiled: a header that asks for no comparison with the text (PEP 552), the code."""
-    return importlib.util.MAGIC_NUMBER + struct.pack("<Iq", 1, 0) + marshal.dumps(compile(text, name, "exec"))
+    code = SourceFileLoader(path.stem, str(path)).get_code(path.stem)
+    return importlib.util.MAGIC_NUMBER + struct.pack("<Iq", 1, 0) + marshal.dumps(code)
 
 
 class Guard:
@@ -123,7 +124,7 @@ class Guard:
             write_file(timer, _TIMER.format(name=self._name, pause=pause).encode(), mode=0o644)
         except OSError as error:
             raise SlipwayError(f"the host cannot be armed ({error}): make {UNITS} writable for root") from error
-        self._runner.run(["systemctl", "daemon-reload"])
+        # which reads the units anew
         self._runner.run(["systemctl", "enable", "--quiet", timer.name])
         self._runner.run(["systemctl", "restart", timer.name])
 
@@ -139,7 +140,7 @@ class Guard:
         if not any(path.exists() for path in (*self._files, self.directory)):
             return
         service, timer = self._files
-        self._runner.run(["systemctl", "disable", "--quiet", "--now", timer.name], check=False)
+        self._runner.run(["systemctl", "disable", "--quiet", "--now", "--no-reload", timer.name], check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
         for path in (service, timer):
             path.unlink(missing_ok=True)

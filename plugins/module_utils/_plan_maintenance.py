@@ -32,7 +32,7 @@ def maintenance(site: Site, *, shown: bool) -> Plan:
             "runs; nginx_reload and haproxy can"
         )
     release = site.ledger.known_release(state.current)
-    steps: list[Step] = [show_page(site, release, lambda: True)]
+    steps: list[Step | tuple[Step, ...]] = [show_page(site, release, lambda: True)]
     if not shown:
         steps = [*answer_again(site, release), let_replaced_go(site, release)]
     return Plan("maintenance", release.version, "switch", steps)

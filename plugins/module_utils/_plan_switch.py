@@ -19,7 +19,7 @@ from ._profile import NGINX_RELOAD, NONE
 from ._traffic import Traffic, traffic_of
 from ._verify import prove_backup
 from ._warm import warm
-from ._workers import are_live, await_live, quiet, sidekiq_timeout, stop_workers
+from ._workers import are_live, await_live, sidekiq_timeout, stop_workers
 
 if TYPE_CHECKING:
     from ._compose import Compose, Container
@@ -87,7 +87,7 @@ def start_services(site: Site, release: Release, replaced: Release | None, name:
         ]
 
     def started() -> bool:
-        if site.docker.half_made(site.profile.name):
+        if site.docker.half_made(site.all_containers()):
             return False
         compose = site.compose_of(release)
         return not differing(compose) and not stale(compose)
@@ -206,10 +206,12 @@ def replace_workers(site: Site, release: Release) -> Step:
             return {}
         with site.at_rest():
             others, good = workers.others(), workers.good()
-        quiet(site, others)
         if len(good) >= workers.count:
-            await_live(site, good)
-            return end_workers(site, release, others)
+            # they take no more jobs from here on, so that they may as well finish while the others boot
+            with ThreadPoolExecutor(1) as beside:
+                ended = beside.submit(end_workers, site, release, others)
+                await_live(site, good)
+            return ended.result()
         # without room for both sets, the others end first
         facts = end_workers(site, release, others)
         workers.create()
@@ -338,12 +340,11 @@ def forget_replaced(site: Site, release: Release) -> Step:
     return Step("remove the replaced containers", lambda: not kept(), lambda: site.docker.remove(kept()))
 
 
-def answer_again(site: Site, release: Release) -> list[Step]:
+def answer_again(site: Site, release: Release) -> list[Step | tuple[Step, ...]]:
     """The steps after which a release answers whose files and other services are in place."""
     return [
         start_web(site, release),
-        move_traffic(site, release),
-        start_workers(site, release),
+        (move_traffic(site, release), start_workers(site, release)),
         replace_workers(site, release),
         hide_page(site),
         await_workers(site, release),
@@ -371,10 +372,10 @@ def steps_to_run(
         start_services(site, release, replaced, "start what else differs", others),
         # first of all, and with the host's processors to themselves: visitors wait for them
         (start_web(site, release), *beside),
-        move_traffic(site, release),
+        # not before the web containers are good: a release that does not boot does no jobs either
+        (move_traffic(site, release), start_workers(site, release)),
         # it may not start before it knows whom to send requests to
         start_services(site, release, replaced, "start the proxy", proxy),
-        start_workers(site, release),
         replace_workers(site, release),
         hide_page(site),
         await_workers(site, release),

@@ -12,10 +12,11 @@ from typing import Any, Callable
 
 from . import _integrity as integrity
 from ._clock import Clock
-from ._compose import Compose, Container, Docker
+from ._compose import Container
 from ._containers import Containers
 from ._errors import SlipwayError
 from ._http import Client
+from ._ledger import Release
 from ._observation import NEW, Observation
 from ._postgres import Database
 from ._probe_caches import probe_caches
@@ -133,6 +134,7 @@ class Prober:
         self._known: dict[str, Any] = {}
         self._asking = RLock()
         self._session = Session(self.client, self.profile)
+        self._site = Site(self.profile, runner=self.runner)
         self._expected: dict[str, int] | None = None
         self._restarts = dict(self.restarts)
 
@@ -164,7 +166,8 @@ class Prober:
         first = [kind for kind in kinds if kind == "warm"]
         rest = [kind for kind in kinds if kind != "warm" and not (kind == "caches" and first)]
         self._known = {}
-        with ThreadPoolExecutor(len(KINDS)) as pool:
+        self._site.look_again()
+        with self._site.at_rest(), ThreadPoolExecutor(len(KINDS)) as pool:
             found = [self._guarded(kind, request) for kind in first]
             found += pool.map(lambda kind: self._guarded(kind, request), rest)
         return Findings(
@@ -216,7 +219,8 @@ class Prober:
 
     def _services(self, _request: Request) -> Findings:
         if self._expected is None:
-            compose = Compose(self.runner, self.profile)
+            release = self._release()
+            compose = self._site.compose if release is None else self._site.compose_of(release)
             declared = compose.config["services"]
             self._expected = {name: compose.replicas(name) for name in self.profile.services.names if name in declared}
         states = self._containers()
@@ -227,15 +231,19 @@ class Prober:
         self._restarts = {**self.restarts, **self._restarts}
         return _only([*observations, *(unseen("service", name, missing, self.clock) for name in undeclared)])
 
+    def _release(self) -> Release | None:
+        """The release that is looked at; None where nothing was deployed yet."""
+        ledger = self._site.ledger
+        state = ledger.state()
+        version = state.candidate.version if state.candidate else state.current
+        return ledger.release(version) if version else None
+
     def _replaced(self, states: list[Container]) -> set[str]:
         """The containers of the application's code that are not those of the release that is looked at.
 
         Where people changed a setting since, none is as it would be made now, and all with its image are its own.
         """
-        site = Site(self.profile, runner=self.runner)
-        state = site.ledger.state()
-        version = state.candidate.version if state.candidate else state.current
-        release = site.ledger.release(version) if version else None
+        site, release = self._site, self._release()
         if release is None:
             return set()
         code = [item for item in states if item.service in site.code_services]
@@ -258,8 +266,8 @@ class Prober:
         return found
 
     def _containers(self) -> list[Container]:
-        found: list[Container] = self._once("containers", lambda: Docker(self.runner).containers(self.profile.name))
-        return [item for item in found if not item.oneoff]
+        found: list[Container] = self._once("containers", self._site.all_containers)
+        return found
 
     def _sidekiq(self, request: Request) -> tuple[list[SidekiqProcess], Jobs | None]:
         """Sidekiq's processes, and its jobs where they are looked at."""
@@ -301,7 +309,7 @@ class Prober:
         before, database, container = self.before(), self._database(), self._database_container()
         last = Seen.from_dict(self.counted.get("queries") or {})
         since = last.at if last is not None else float(before.get("at", 0.0))
-        now = read(database, Docker(self.runner), container, since)
+        now = read(database, self._site.docker, container, since)
         self.counted["queries"] = now.noted()
         known = Seen.from_dict(before.get("queries") or {})
         return _only(probe_queries(now, last, known, lambda names: texts_of(database, names), self.clock))
@@ -329,7 +337,7 @@ class Prober:
         return found
 
     def _noted(self) -> Mapping[str, Any]:
-        ledger = Site(self.profile, runner=self.runner).ledger
+        ledger = self._site.ledger
         state = ledger.state()
         # what was before a release also tells how it was with the one that comes back
         about = state.run.release if state.run is not None and state.run.verb in {"deploy", "rollback"} else None
@@ -337,30 +345,26 @@ class Prober:
         return ledger.baseline(version) if version else {}
 
     def _data(self, _request: Request) -> Findings:
-        site = Site(self.profile, runner=self.runner)
-        state = site.ledger.state()
+        site, state = self._site, self._site.ledger.state()
         # a deploy noted how the data was just before it, which also holds when its release was taken back
         deploying = state.run.release if state.run is not None and state.run.verb == "deploy" else None
         version = deploying or (state.candidate.version if state.candidate else state.current)
         return _only(integrity.look(site, site.ledger.baseline(version) if version else {}))
 
     def _exposure(self, _request: Request) -> Findings:
-        site = Site(self.profile, runner=self.runner)
-        return _only(probe_exposure(site, self.before().get("exposure", {}), self.clock))
+        return _only(probe_exposure(self._site, self.before().get("exposure", {}), self.clock))
 
     def _vulnerabilities(self, request: Request) -> Findings:
         if request.security is None:
             reason = SlipwayError("no report was given, and no scanner: security_reports, security_scanner")
             return _only([unseen("vulnerability", NEW, reason, self.clock)])
-        site = Site(self.profile, runner=self.runner)
-        found = probe_vulnerabilities(site, request.security, self.clock.now())
+        found = probe_vulnerabilities(self._site, request.security, self.clock.now())
         return _only(found.observations() if found else [])
 
     def _logs(self, request: Request) -> Findings:
         lately = self.clock.now().timestamp() - LATELY
         since = self.counted.get("logs") or (request.since.timestamp() if request.since else lately)
-        site = Site(self.profile, runner=self.runner)
-        observations, self.counted["logs"] = probe_logs(site, since, self.before(), self.clock)
+        observations, self.counted["logs"] = probe_logs(self._site, since, self.before(), self.clock)
         return _only(observations)
 
     def _caches(self, _request: Request, *, refresh: bool) -> Findings:

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,8 @@ class Site:
         # when the containers were looked at last, and how they were; nothing since they were changed here
         self._looked: tuple[float, list[Container]] | None = None
         self._changes = 0
+        # the look that somebody takes now, and how many changes there had been when it began
+        self._looking: tuple[int, Future[list[Container]]] | None = None
         self._composes: dict[tuple[object, ...], Compose] = {}
 
     @cached_property
@@ -168,13 +171,30 @@ class Site:
 
     def all_containers(self) -> list[Container]:
         """The project's containers, running or not, without one-off ones."""
-        looked, changes = self._looked, self._changes
-        if looked is None or not (self._resting or self._fresh()):
-            looked = time.monotonic(), self.docker.containers(self.profile.name)
+        looked = self._looked
+        found = looked[1] if looked is not None and (self._resting or self._fresh()) else self._look()
+        return [item for item in found if not item.oneoff]
+
+    def _look(self) -> list[Container]:
+        """Look at the containers, or wait for what somebody sees who looks at them already."""
+        with self._lock:
+            changes, looking = self._changes, self._looking
+            mine = looking is None or looking[0] != changes
+            if looking is None or mine:
+                looking = self._looking = changes, Future()
+        seen = looking[1]
+        if mine:
+            try:
+                seen.set_result(self.docker.containers(self.profile.name))
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it too
+                seen.set_exception(error)
             with self._lock:
+                if self._looking is looking:
+                    self._looking = None
                 # another thread may have changed them meanwhile
-                self._looked = looked if changes == self._changes else None
-        return [item for item in looked[1] if not item.oneoff]
+                if changes == self._changes and seen.exception() is None:
+                    self._looked = time.monotonic(), seen.result()
+        return seen.result()
 
     @property
     def code_services(self) -> list[str]:

@@ -56,18 +56,23 @@ def quiet(site: Site, workers: Sequence[Container]) -> None:
 
 def are_live(site: Site, workers: Sequence[Container]) -> bool:
     """Whether each worker has said that it is ready for jobs; where nobody can be asked, it is judged elsewhere."""
-    if not workers:
+    try:
+        return not workers or _are_live(_server(site), workers)
+    except SlipwayError:
         return True
-    with suppress(SlipwayError):
-        return {item.hostname for item in workers} <= {item.hostname for item in _server(site).processes() if item.live}
-    return True
+
+
+def _are_live(server: RedisServer, workers: Sequence[Container]) -> bool:
+    return {item.hostname for item in workers} <= {item.hostname for item in server.processes() if item.live}
 
 
 def await_live(site: Site, workers: Sequence[Container]) -> None:
-    """Return when each worker is ready for jobs, or has had its time to be."""
+    """Return when each worker is ready for jobs, or has had its time to be; at once where nobody can be asked."""
     deadline = time.monotonic() + LIVE_WITHIN
-    while time.monotonic() < deadline and not are_live(site, workers):
-        time.sleep(_PAUSE)
+    with suppress(SlipwayError):
+        server = _server(site)
+        while time.monotonic() < deadline and not _are_live(server, workers):
+            time.sleep(_PAUSE)
 
 
 def stop_workers(site: Site, workers: Sequence[Container], patience: float) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class World:
                 profile=SimpleNamespace(
                     name="swarm", services=SimpleNamespace(proxy="proxy"), proxy=SimpleNamespace(drain=drain)
                 ),
-                docker=SimpleNamespace(half_made=lambda _project: self.half_made, settle=self.settle),
+                all_containers=list,
+                docker=SimpleNamespace(half_made=lambda _containers: self.half_made, settle=self.settle),
                 compose_of=lambda _release: self,
             ),
         )
