@@ -198,7 +198,8 @@ def _dump_before(site: Site, identity: str, version: str) -> dict[str, Any]:
     new = set(migrations_in(site, site.source(version))) - set(site.database.migrations())
     with site.at_rest(), ThreadPoolExecutor(1) as beside:
         # what the rehearsal needs boots meanwhile; it starts itself what is not there then
-        trial = beside.submit(begin_trial, site, identity, site.ledger.state().current if new else None)
+        served = site.ledger.state().current if new else None
+        trial = beside.submit(begin_trial, site, identity, served, cache=bool(new))
         taken = take_backup(site, identity, f"before {version}")
         with suppress(SlipwayError):
             trial.result()

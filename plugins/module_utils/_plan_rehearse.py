@@ -78,7 +78,7 @@ class _Rehearsal:
             tried = self.policy.mode == REQUIRED
             with self._timed("start"), self.site.at_rest():
                 served = self.before.version if tried else None
-                self.scratch = trial_of(self.site, self.backup["id"], served)
+                self.scratch = trial_of(self.site, self.backup["id"], served, cache=tried)
                 self.boots += served is not None
             self.database = self.scratch.database
             with self._timed("restore"):

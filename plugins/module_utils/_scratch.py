@@ -68,12 +68,13 @@ class Scratch:
         if networks.stdout.split():
             self._runner.run(["docker", "network", "rm", *networks.stdout.split()])
 
-    def begin(self, services: Services, purpose: str, web_image: str | None = None) -> None:
+    def begin(self, services: Services, purpose: str, web_image: str | None = None, *, cache: bool = False) -> None:
         """Start an empty PostgreSQL, a cache and the web service side by side, and wait for none: see `ready`.
 
         :param services: whose images and settings are taken; those of the release that runs.
         :param purpose: by which `begun` knows them again.
         :param web_image: of the web service; none is started without it.
+        :param cache: whether code of the application is to run, which looks for its cache.
         """
         self.remove()
         self._runner.run(["docker", "network", "create", "--internal", "--label", self._label, self._network])
@@ -81,17 +82,17 @@ class Scratch:
         names = self._site.profile.services
         with ThreadPoolExecutor(3) as pool:
             starting: list[Future[Any]] = [pool.submit(self._start_database, names.database, services[names.database])]
-            if names.cache:
+            if names.cache and cache:
                 starting.append(pool.submit(self._start_cache, names.cache, services[names.cache]))
             if web_image:
                 starting.append(pool.submit(self.serve, services, web_image, OLD))
             for started in starting:
                 started.result()
 
-    def begun(self, purpose: str, *, web: bool) -> bool:
+    def begun(self, purpose: str, *, web: bool, cache: bool = False) -> bool:
         """Whether all that `begin` starts for this purpose is there."""
         names = self._site.profile.services
-        wanted = {self._name(name) for name in (names.database, names.cache) if name}
+        wanted = {self._name(name) for name in (names.database, names.cache if cache else None) if name}
         wanted |= {self.web_container(OLD)} if web else set()
         label = f"label={_PURPOSE}={purpose}"
         listed = self._runner.run(["docker", "ps", "--format", "{{.Names}}", "--filter", label])

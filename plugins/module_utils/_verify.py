@@ -37,20 +37,21 @@ def web_image(site: Site, version: str) -> str:
     return site.ledger.known_release(version).images[site.profile.services.web]
 
 
-def begin_trial(site: Site, backup: str, served: str | None = None) -> None:
+def begin_trial(site: Site, backup: str, served: str | None = None, *, cache: bool = False) -> None:
     """Start what a backup is restored into, so that it is there when the backup is.
 
     :param served: the release whose web service is to be tried on it, if so.
+    :param cache: whether any code of the application is.
     """
     image = None if served is None else web_image(site, served)
-    Scratch(site).begin(site.compose.config["services"], backup, image)
+    Scratch(site).begin(site.compose.config["services"], backup, image, cache=cache)
 
 
-def trial_of(site: Site, backup: str, served: str | None = None) -> Scratch:
+def trial_of(site: Site, backup: str, served: str | None = None, *, cache: bool = False) -> Scratch:
     """What a backup is restored into, ready for that: what `begin_trial` began, or begun now."""
     scratch, services = Scratch(site), site.compose.config["services"]
-    if not (scratch.begun(backup, web=served is not None) and scratch.ready(services)):
-        begin_trial(site, backup, served)
+    if not (scratch.begun(backup, web=served is not None, cache=cache) and scratch.ready(services)):
+        begin_trial(site, backup, served, cache=cache)
         # it knows the names only now
         scratch = Scratch(site)
         scratch.ready(services)

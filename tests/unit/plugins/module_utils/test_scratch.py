@@ -73,22 +73,23 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 def test_another_process_finds_what_was_begun_for_its_backup_and_for_no_other(engine: Engine) -> None:
-    scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0")
-    assert scratch(engine).begun("b1", web=True)
-    assert not scratch(engine).begun("b2", web=True)
+    scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0", cache=True)
+    assert scratch(engine).begun("b1", web=True, cache=True)
+    assert not scratch(engine).begun("b2", web=True, cache=True)
 
 
-def test_what_was_begun_without_the_web_service_does_not_do_for_a_trial_of_it(engine: Engine) -> None:
+def test_what_was_begun_to_read_a_backup_back_does_not_do_for_a_trial_of_the_application(engine: Engine) -> None:
     scratch(engine).begin(SERVICES, "b1")
     assert scratch(engine).begun("b1", web=False)
     assert not scratch(engine).begun("b1", web=True)
+    assert not scratch(engine).begun("b1", web=False, cache=True)
 
 
 def test_what_could_not_all_be_begun_says_so_and_is_not_taken_for_begun(engine: Engine) -> None:
     engine.broken = "redis"
     with pytest.raises(CommandError, match="no space left"):
-        scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0")
-    assert not scratch(engine).begun("b1", web=True)
+        scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0", cache=True)
+    assert not scratch(engine).begun("b1", web=True, cache=True)
 
 
 def test_it_is_used_once(engine: Engine) -> None:
