@@ -9,6 +9,7 @@ watch/alerts.jsonl    what people were told
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -326,7 +327,7 @@ class _Watcher:
         pages = {item.subject: item.value for item in observations if item.probe == "page"}
         seen = sorted({item.probe for item in observations if item.ok is not None})
         line: dict[str, Any] = {"at": self.site.ledger.now(), "verdict": verdict.overall, "seen": seen}
-        line.update(pages=pages, not_ok=bad)
+        line.update(pages=pages, not_ok=bad, cost=_cost())
         sockets = [item for item in map(asdict, observations) if socket_error(item)]
         if sockets:
             # a few are no reason to go back, and all of them one in the scorecard
@@ -346,6 +347,16 @@ class _Watcher:
             place = Path(self.policy.textfile_directory) / f"slipway_{self.site.profile.name}.prom"
             # another user reads it
             write_file(place, text.encode(), mode=0o644)
+
+
+def _cost() -> dict[str, float]:
+    """What this look has taken: seconds of processor time, those of the commands that it ran, and bytes of memory."""
+    own, commands = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "own": round(own.ru_utime + own.ru_stime, 3),
+        "commands": round(commands.ru_utime + commands.ru_stime, 3),
+        "memory": own.ru_maxrss * 1024,
+    }
 
 
 def _remember(directory: Path, memory: Memory) -> None:

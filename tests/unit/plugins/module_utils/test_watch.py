@@ -121,6 +121,9 @@ def test_a_look_says_what_it_saw_so_that_silence_is_no_proof(world: World) -> No
     (line,) = (world.site.ledger.root / "watch" / "looks.jsonl").read_text().splitlines()
     assert json.loads(line)["seen"] == ["page", "service"]
     assert [item["probe"] for item in json.loads(line)["not_ok"]] == ["health"]
+    cost = json.loads(line)["cost"]
+    assert cost["own"] > 0
+    assert cost["memory"] > 1_000_000
 
 
 def test_a_websocket_error_is_noted_however_rare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
