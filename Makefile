@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check lint types unit test demo cells chaos bench lab lab-down clean
+.PHONY: help setup lock check lint types unit test demo cells chaos faults bench lab lab-down clean
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ cells: setup  ## the six cells of chaos that make test plays too
 
 chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share, RESUME=1 goes on)
 	@python -m tests.chaos --hosts $(HOSTS) $(if $(SHARD),--shard $(SHARD)) $(if $(RESUME),--resume)
+
+faults: setup  ## let faults and healthy noise happen, and see what is found and what is left alone (half an hour)
+	@hosts='$(HOSTS)'; python -m tests.faults --host "$${hosts%%,*}"
 
 bench: setup  ## measure us beside our peers, for hours (ONLY=judge,logs measures some)
 	@python -m bench --only '$(ONLY)'

@@ -37,8 +37,8 @@ _NAMED = r"((?:method|variable|constant|attribute|column|relation|table|function
 _QUOTED = re.compile(_NAMED + r"(\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^'`]*['`])")
 _TAIL = re.compile(r", client: .*", re.DOTALL)
 _EXCEPTION = re.compile(
-    r"#?<?(?:(?:[A-Z]\w*::)*[A-Z]\w*(?:Error|Exception|Invalid|Timeout|Denied|NotFound|NotUnique|Failure|Exceeded)"
-    r"|Errno::[A-Z]\w*)(?:[ :>(]|$)"
+    r"#?<?(?:(?:(?:[A-Z]\w*::)+|[A-Z])\w*(?:Error|Exception|Invalid|Timeout|Denied|NotFound|NotUnique|Failure|Exceeded)"
+    r"|Errno::[A-Z]\w*)(?:[ :>(]|$)|Error performing [A-Z]"
 )
 # What outsiders can cause, and Rails or nginx answers with 4xx.
 _FROM_OUTSIDE = re.compile(

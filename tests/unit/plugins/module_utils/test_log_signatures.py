@@ -64,8 +64,16 @@ def test_what_outsiders_cause_and_what_is_no_error_does_not_count(name: str) -> 
     assert (log.errors, sum(figures(log).values())) == ([], 0)
 
 
-def test_in_a_job_a_record_that_is_gone_is_an_error() -> None:
-    line = "2026-11-23T08:00:00.1Z pid=1 tid=a class=J jid=5e1 WARN: ActiveRecord::RecordNotFound: Couldn't find Agent"
+@pytest.mark.promise("P2")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-11-23T08:00:00.1Z pid=1 tid=a class=J jid=5e1 WARN: ActiveRecord::RecordNotFound: Couldn't find Agent",
+        "2026-11-23T08:00:00.1Z pid=1 tid=a WARN: Billing::Error: the tick was missed",
+        "[ActiveJob] [TickJob] [0c1f] Error performing TickJob (Job ID: 0c1f) from Sidekiq(default) in 3.1ms: X (y):",
+    ],
+)
+def test_a_job_that_fails_is_an_error_whatever_its_level(line: str) -> None:
     assert len(log_of(line).errors) == 1
 
 

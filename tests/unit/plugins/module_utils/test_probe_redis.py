@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _probe_caches
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._probe import Findings, Prober, Request
 
-from tests.unit.plugins.module_utils.application import Answer, Application
+from tests.unit.plugins.module_utils.application import Answer, Application, Asked
 from tests.unit.plugins.module_utils.host import NOW, Host, container
 
 Build = Callable[..., Prober]
@@ -120,13 +122,37 @@ def test_warming_renews_marked_keys_by_name_and_no_others(application: Applicati
 
     host.on_redis = fill
     findings = look(prober(), "warm")
-    assert {item.subject: (item.ok, item.value, item.detail) for item in findings.observations} == {
+    cached = [item for item in findings.observations if item.probe == "cache"]
+    assert {item.subject: (item.ok, item.value, item.detail) for item in cached} == {
         "agents/metrics": (True, 299, "present, expires in 299 s"),
         "system_health": (True, 59.9, "renewed, expires in 60 s"),
     }
     assert findings.changed is True
     assert host.keys == {"agents/metrics": 299_000, "system_health": 59_900, "sidekiq:queue": -1}
     assert not any("FLUSH" in text or "KEYS *" in text for text in host.inputs)
+
+
+@pytest.mark.promise("C1", "R3")
+@pytest.mark.parametrize("slow, loads", [(0, 1), (1, 2), (9, 3)])
+def test_a_page_that_is_slow_without_its_key_is_asked_again_without_it(
+    application: Application, host: Host, prober: Build, monkeypatch: pytest.MonkeyPatch, slow: int, loads: int
+) -> None:
+    monkeypatch.setattr(_probe_caches, "SLOW", 0.2)
+    path = "GET /system_health.json"
+    delays = [0.3] * slow
+
+    def respond(asked: Asked) -> Answer:
+        time.sleep(delays.pop() if delays else 0)
+        host.keys["system_health"] = 59_900
+        return application.normal(asked)
+
+    application.overrides[path] = respond
+    seen = [item for item in look(prober(), "warm").observations if item.probe == "page"]
+    assert [item.subject for item in seen] == ["/system_health.json, not cached"] * loads
+    assert [(item.value or 0) > 0.2 for item in seen] == [True] * min(slow, loads) + [False] * (
+        loads - min(slow, loads)
+    )
+    assert application.paths().count("/system_health.json") == loads
 
 
 def test_a_key_that_a_visit_does_not_fill_is_a_failure(host: Host, prober: Build) -> None:
