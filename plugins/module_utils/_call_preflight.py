@@ -8,7 +8,7 @@ from typing import Any
 from ._engine import carry_out
 from ._errors import RefusedError, SlipwayError
 from ._evidence import Evidence
-from ._forecast import forecast
+from ._forecast import expectation, forecast
 from ._gates import Request, look
 from ._host_module import PATIENT, Module
 from ._issues import lines, met_before
@@ -77,6 +77,7 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     told = {"observations": [item.to_dict() for item in seen.observations], "already": seen.already, "notes": notes}
     plan = forecast(site, version or "", run, seen) if verb == "deploy" else []
     met = lines(met_before(site.ledger, _ISSUES_READ), _ISSUES_TOLD) if verb == "deploy" else []
+    told["expected"] = expectation(site, run["previous"]) if verb == "deploy" and not seen.already else None
     return {"changed": changed, "run": run, "plan": plan, "met_before": met, **told}
 
 

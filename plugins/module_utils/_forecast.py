@@ -6,9 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._ledger import entries
+from ._observation import parse_timestamp
+
 if TYPE_CHECKING:
     from ._gates import Answer
     from ._site import Site
+
+# What the journal tells apart, in its order.
+PHASES = ("stage", "backup", "rehearse", "migrate", "switch")
 
 
 def forecast(site: Site, version: str, run: Mapping[str, Any], seen: Answer) -> list[str]:
@@ -52,6 +58,29 @@ def _last_time(site: Site, before: str | None) -> list[str]:
         return ["last time: no deploy is on record here"]
     begun, seconds = took
     return [f"last time: {before} took {seconds:.0f} s on {begun[:10]}"]
+
+
+def expectation(site: Site, before: str | None) -> dict[str, Any] | None:
+    """How many seconds the last deploy took, and each of its phases by the journal; None where it is unknown."""
+    took = site.ledger.duration(before) if before else None
+    if took is None:
+        return None
+    begun, seconds = took
+    ended = site.ledger.moment(parse_timestamp(begun).timestamp() + seconds)
+    last: dict[str, str] = {}
+    first = ended
+    for item in entries(site.ledger.root / "journal.jsonl"):
+        if item.get("release") == before and item.get("plan") in PHASES and begun <= str(item.get("at")) <= ended:
+            first = min(first, str(item["at"]))
+            last[str(item["plan"])] = str(item["at"])
+    phases, since = {}, parse_timestamp(first)
+    # they follow one another; the dump alone is begun while the images are built
+    for name in PHASES:
+        if name in last and parse_timestamp(last[name]) >= since:
+            until = parse_timestamp(last[name])
+            phases[name] = (until - since).total_seconds()
+            since = until
+    return {"release": before, "seconds": seconds, "phases": phases}
 
 
 def _way_back(site: Site, version: str, before: str | None, seen: Answer) -> list[str]:

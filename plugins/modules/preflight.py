@@ -107,6 +107,12 @@ met_before:
   returned: success
   type: list
   elements: str
+expected:
+  description:
+    - How many C(seconds) the last deploy took, the one that brought C(release), and each of its C(phases), from its
+      journal; null where no deploy is on record.
+  returned: success
+  type: dict
 failures:
   description: One line for each gate that does not hold.
   returned: failure

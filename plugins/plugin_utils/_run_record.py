@@ -216,10 +216,14 @@ class Collector:
     """Collects a run, task by task.
 
     :param check_mode: the run changes nothing.
+    :param inventory: what the command line named, for the commands that come next.
     """
 
-    def __init__(self, playbook: str, *, check_mode: bool, clock: Clock | None = None) -> None:
+    def __init__(
+        self, playbook: str, *, check_mode: bool, inventory: Sequence[str] = (), clock: Clock | None = None
+    ) -> None:
         self.playbook = playbook
+        self.inventory = list(inventory)
         self.check_mode = check_mode
         self._clock = clock or Clock()
         self._started = self._clock.now()
@@ -353,6 +357,7 @@ class Collector:
             "verb": next((run["verb"] for run in runs if run["verb"]), None)
             or next(iter(verbs), PurePosixPath(self.playbook).stem),
             "playbook": str(bounded(self.playbook)),
+            "inventory": bounded(self.inventory),
             "check_mode": self.check_mode,
             "started": timestamp(self._started),
             "ended": timestamp(ended),

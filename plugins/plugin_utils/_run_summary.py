@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ GOOD, BAD, UNSURE, PLAIN = "good", "bad", "unsure", "plain"
 
 # Shorter phases are left out of the terminal; the record has them.
 _WORTH_TELLING = 0.1
+_INSTALLED = "ansible_collections/slipway/release/playbooks/"
 _TITLE = 29
 _REASON = 240
 _WELL = frozenset((DEPLOYED, ALREADY, LOOKED_AT))
@@ -34,6 +36,8 @@ def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> li
     for item in host["announced"]:
         lines += _announced(item)
     lines += _phases(host)
+    if host["outcome"] in {DEPLOYED, TAKEN_BACK} and record["verb"] == "deploy":
+        lines += _wrapped("  report  ", _command("report", name, record))
     calls = f"remote calls {host['remote_calls']}, Rails boots {host['rails_boots']}, {record['seconds']:.1f} s in all"
     lines += _wrapped("  cost    ", calls)
     for advice in _next(name, host, record):
@@ -188,10 +192,19 @@ def _next(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> list
         advice.append("mend the release and deploy it under a new version")
     elif outcome == FAILED_RUN:
         lost = "bring the host back, then " if host["lost"] else ""
-        advice.append(f"{lost}ansible-playbook playbooks/status.yml -l {name} says where it stands")
+        advice.append(f"{lost}{_command('status', name, record)} says where it stands")
     elif outcome == DEPLOYED:
-        advice.append(f"to go back: ansible-playbook rollback.yml -l {name}")
+        advice.append(f"to go back: {_command('rollback', name, record)}")
     return advice
+
+
+def _command(verb: str, name: str, record: Mapping[str, Any]) -> str:
+    """What to type next, where this run was typed."""
+    place = "rollback.yml" if verb == "rollback" else f"playbooks/{verb}.yml"
+    if _INSTALLED in str(record["playbook"]):
+        place = f"slipway.release.{verb}"
+    given = "".join(f" -i {shlex.quote(item)}" for item in record["inventory"])
+    return f"ansible-playbook {place}{given} -l {shlex.quote(name)}"
 
 
 def _plain(text: str) -> Line:

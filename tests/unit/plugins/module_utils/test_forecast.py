@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
-from ansible_collections.slipway.release.plugins.module_utils._forecast import forecast
+from ansible_collections.slipway.release.plugins.module_utils._forecast import expectation, forecast
 from ansible_collections.slipway.release.plugins.module_utils._gates import Answer
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
@@ -92,3 +92,35 @@ def test_what_need_not_hold_is_in_the_plan_and_in_the_run_s_record(ledger: Ledge
     at = record["excused"][0].pop("at")
     assert at.startswith("2026-11-18T")
     assert record["excused"] == [{"gate": "window", "why": "outside: the disk fails", "by": "ben"}]
+
+
+def test_what_the_journal_has_of_the_last_deploy_says_how_long_each_phase_will_take(tmp_path: Path) -> None:
+    now = [1_795_000_000.0]
+    ledger = Ledger(tmp_path, clock=lambda: now[0])
+    site = cast("Site", SimpleNamespace(ledger=ledger, profile=Profile.parse(PROFILE)))
+    assert expectation(site, "1.1.0") is None
+    assert expectation(site, None) is None
+
+    def step(plan: str, seconds: float, release: str = "1.1.0") -> None:
+        for event in ("begin", "done"):
+            ledger.journal({"plan": plan, "release": release, "step": f"do {plan}", "event": event})
+            now[0] += seconds * (event == "begin")
+
+    # what happened to this release before is another deploy
+    step("rehearse", 500)
+    now[0] += 60
+    with ledger.locked():
+        run = ledger.open_run("20261118T112640Z-deploy", "deploy", "anna", "1.1.0")
+        now[0] += 4
+        for plan, seconds in (("stage", 3), ("backup", 5), ("prune", 90), ("rehearse", 20), ("switch", 9)):
+            step(plan, seconds, "backups" if plan == "prune" else "1.1.0")
+        now[0] += 30
+        ledger.save_release(Release("1.1.0", "b" * 40, {}, {}, ["1", "2"]))
+        ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
+        ledger.close_run(run, {}, accept=True)
+    assert expectation(site, "1.1.0") == {
+        "release": "1.1.0",
+        "seconds": 161.0,
+        # from the end of one phase to the end of the next, as people wait for them
+        "phases": {"stage": 3.0, "backup": 5.0, "rehearse": 110.0, "switch": 9.0},
+    }

@@ -103,10 +103,30 @@ def test_a_release_taken_back_is_told_whole() -> None:
         "  phases  preflight 0.5s, stage 0.5s, switch 0.5s, smoke_test 0.5s,",
         "          verdict 1.5s FAILED, rollback 0.5s, verdict 0.5s, conclude 0.5s,",
         "          verdict 0.5s FAILED",
+        "  report  ansible-playbook playbooks/report.yml -l site1",
         "  cost    remote calls 6, Rails boots 1, 11.0 s in all",
         "  next    the logs of the attempt: /var/lib/slipway/swarm/logs/7",
         "  next    mend the release and deploy it under a new version",
     ]
+
+
+@pytest.mark.promise("U1")
+@pytest.mark.parametrize(
+    "playbook, inventory, told",
+    [
+        ("deploy.yml", [], "rollback.yml -l site1"),
+        ("/opt/slipway/playbooks/deploy.yml", ["prod"], "rollback.yml -i prod -l site1"),
+        (
+            "/root/.ansible/collections/ansible_collections/slipway/release/playbooks/deploy.yml",
+            ["a b", "/etc/sites"],
+            "slipway.release.rollback -i 'a b' -i /etc/sites -l site1",
+        ),
+    ],
+)
+def test_what_comes_next_can_be_typed_as_it_stands(playbook: str, inventory: list[str], told: str) -> None:
+    story = good_deploy()
+    story.collector.playbook, story.collector.inventory = playbook, inventory
+    assert f"to go back: ansible-playbook {told}" in " ".join(text(story).split())
 
 
 def test_a_refusal_names_every_gate_that_does_not_hold_and_no_other() -> None:
