@@ -211,10 +211,8 @@ class _Rehearsal:
             return None
         profile = self.site.profile
         with self._timed(part):
-            url = f"http://{self.scratch.address(container)}:{profile.web_port}"
-            client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
-            problem = self._await(client)
-            if problem is not None:
+            url, client, problem = self._reach(container)
+            if problem is not None or client is None:
                 log = self.site.log(self.release.version, "rehearsal-old-code", self.scratch.logs(container))
                 return [f"it did not start: {problem} (its log: {log})"]
             prober = Prober(replace(profile, base_url=url), client, self.site.runner)
@@ -226,18 +224,27 @@ class _Rehearsal:
     def _is_known(item: Observation, known: Sequence[str]) -> bool:
         return any(line.startswith(f"{item.subject}: ") for line in known)
 
-    @staticmethod
-    def _await(client: Client) -> str | None:
+    def _reach(self, container: str) -> tuple[str, Client | None, str | None]:
+        """Wait until a web container answers; returns where, with what to ask it, and why it does not if it does not.
+
+        One whose entrypoint needs the database ends until that is there, and has another address each time it starts.
+        """
+        profile = self.site.profile
         deadline = time.monotonic() + _STARTS_WITHIN
         while True:
-            try:
-                client.get("/up", 5)
-            except HttpError as error:  # noqa: PERF203 - once in a while
-                if time.monotonic() > deadline:
-                    return str(error)
-                time.sleep(0.2)
-            else:
-                return None
+            url, problem = f"http://{self.scratch.address(container)}:{profile.web_port}", "it ends again and again"
+            client = None
+            if not url.startswith("http://:"):
+                client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
+                try:
+                    client.get("/up", 5)
+                except HttpError as error:
+                    problem = str(error)
+                else:
+                    return url, client, None
+            if time.monotonic() > deadline:
+                return url, client, problem
+            time.sleep(0.2)
 
 
 def new_migrations(release: Release, before: Before) -> list[str]:

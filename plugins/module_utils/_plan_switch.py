@@ -18,7 +18,7 @@ from ._plan_stage import point_references, references_point_to
 from ._profile import NGINX_RELOAD, NONE
 from ._traffic import Traffic, traffic_of
 from ._verify import prove_backup
-from ._warm import warm
+from ._warm import await_answers, warm
 from ._workers import are_live, await_live, sidekiq_timeout, stop_workers
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def start_web(site: Site, release: Release) -> Step:
         for first in range(0, len(waiting), at_once):
             batch = waiting[first : first + at_once]
             started, others = web.start(batch), web.others()
+            await_answers(site, release, started)
             if others:
                 # while nobody answers, a first page that takes longer is better than none
                 warm(site, started)

@@ -33,14 +33,19 @@ _USED = "slipway_used"
 READY_AFTER = 120
 # Nothing here has to outlive a crash.
 _HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
-# Nobody else reaches this server: whoever connects on this network is let in, by whatever password.
-_LET_IN = """
+# An entrypoint as Rails writes it makes a database that is not there, and fills it: nobody is let in before the backup
+# was restored. Nobody else reaches this server: whoever connects on its network then is, by whatever password.
+_SHUT, _OPEN = (
+    f"""
     DO $$ BEGIN
-      EXECUTE format('COPY (VALUES (''local all all trust''), (''host all all all trust'')) TO %L',
+      EXECUTE format('COPY (VALUES (''local all all trust''), (''host all all {whence} trust'')) TO %L',
                      current_setting('hba_file'));
     END $$;
-    SELECT pg_reload_conf();
+    SELECT pg_reload_conf() \\g /dev/null
 """
+    for whence in ("127.0.0.1/32", "all")
+)
+_SEND_AWAY = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_addr IS NOT NULL \\g /dev/null"
 
 
 def _given(service: Mapping[str, Any]) -> dict[str, str]:
@@ -181,7 +186,7 @@ class Scratch:
                         f"the throwaway PostgreSQL did not come up in {READY_AFTER} s: {error}"
                     ) from error
                 time.sleep(0.1)
-        self.database.query(_LET_IN, database="postgres")
+        self.database.query(_SHUT, database="postgres")
 
     @property
     def database(self) -> Database:
@@ -195,10 +200,12 @@ class Scratch:
         name, facts = self._site.profile.database.name, DatabaseFacts.parse(manifest["database"])
         for role in self.database.missing_roles(facts.roles):
             self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
-        self.database.query(facts.create(name), database="postgres")
+        # what the application made before the door was shut
+        gone = f"{_SEND_AWAY}\nDROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE);\n"
+        self.database.query(gone + facts.create(name), database="postgres")
         self.database.load(directory, name)
         self._dress = facts.dress(name)
-        self.database.query(self._dress, database="postgres")
+        self.database.query(self._dress + _OPEN, database="postgres")
 
     def copy(self, name: str) -> None:
         """Copy the application's database under another name; whoever is connected to it is sent away."""
@@ -247,7 +254,7 @@ class Scratch:
         self._runner.run(["docker", "kill", *containers], check=False)
 
     def address(self, container: str) -> str:
-        """The IP address of a container."""
+        """The IP address of a container; empty while it waits to be started again."""
         template = f'{{{{(index .NetworkSettings.Networks "{self._network}").IPAddress}}}}'
         return self._runner.run(["docker", "inspect", "--format", template, container]).stdout.strip()
 

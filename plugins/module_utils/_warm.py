@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first requests to a container, so that no visitor makes them."""
+"""The first requests to a container, so that no visitor makes them, nor before it can answer."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +16,11 @@ from ._probe import Prober, Request
 
 if TYPE_CHECKING:
     from ._compose import Container
+    from ._ledger import Release
     from ._site import Site
+
+ANSWERS_WITHIN = 300
+_PAUSE = 0.2
 
 
 def warm(site: Site, containers: Sequence[Container]) -> None:
@@ -31,3 +36,28 @@ def warm(site: Site, containers: Sequence[Container]) -> None:
     if profile.pages and containers:
         with ThreadPoolExecutor(len(containers)) as pool:
             list(pool.map(ask, containers))
+
+
+def await_answers(site: Site, release: Release, containers: Sequence[Container]) -> None:
+    """Wait until those answer, whatever they answer, of which Docker cannot say when they do: without a health check.
+
+    `rails new` writes none, and a server that is still booting resets each connection.
+    """
+    profile = site.profile
+    deadline = time.monotonic() + ANSWERS_WITHIN
+    for item in containers:
+        if item.health is not None or not item.address:
+            continue
+        url = f"http://{item.address}:{profile.web_port}"
+        client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
+        while True:
+            try:
+                client.get("/up", 5)
+            except HttpError as error:  # noqa: PERF203 - once in a while
+                now = site.docker.inspect([item.id])
+                if time.monotonic() > deadline or not now or not now[0].running or now[0].restarts:
+                    log = site.log(release.version, item.service, site.docker.logs(item.id))
+                    raise SlipwayError(f"{item.name} does not answer: {error} (its log: {log})") from error
+                time.sleep(_PAUSE)
+            else:
+                break

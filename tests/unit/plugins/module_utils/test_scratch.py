@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._database_facts import DatabaseFacts
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._scratch import OLD, Scratch
@@ -28,6 +30,7 @@ class Engine:
         self.running: dict[str, list[str]] = {}
         self.given: dict[str, dict[str, str]] = {}
         self.roles: list[str] = []
+        self.asked: list[str] = []
         self.broken = ""
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **_options: object) -> Completed:
@@ -47,6 +50,7 @@ class Engine:
         return Completed(0, "\n".join(found) if argv[1] == "ps" else "", "")
 
     def psql(self, _argv: Sequence[str], sql: str, _timeout: float) -> str:
+        self.asked.append(sql)
         if "pg_roles" in sql:
             return "".join(f"{role}\n" for role in self.roles)
         if sql.startswith("CREATE ROLE"):
@@ -56,7 +60,10 @@ class Engine:
 
 def scratch(engine: Engine) -> Scratch:
     services = SimpleNamespace(web="web", database="postgres", cache="redis")
-    profile: Any = SimpleNamespace(name="swarm", services=services, boot_variables=["SECRET_KEY_BASE"])
+    database = SimpleNamespace(name="orders")
+    profile: Any = SimpleNamespace(
+        name="swarm", services=services, boot_variables=["SECRET_KEY_BASE"], database=database
+    )
     return Scratch(cast("Site", SimpleNamespace(runner=engine, profile=profile, containers=lambda _service: [])))
 
 
@@ -66,6 +73,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     database = SimpleNamespace(
         missing_roles=lambda roles: sorted(set(roles) - set(made.roles)),
         query=lambda sql, **_where: made.psql([], sql, 1),
+        load=lambda _directory, name: made.psql([], f"load {name}", 1),
     )
     # the real one makes a copy of a whole profile
     monkeypatch.setattr(Scratch, "database", database)
@@ -104,3 +112,17 @@ def test_the_web_service_gets_what_it_needs_to_boot_and_nothing_else(engine: Eng
     made = scratch(engine)
     made.begin(SERVICES, "b1", "swarm:1.0.0")
     assert engine.given[made.web_container(OLD)] == {"SECRET_KEY_BASE": "canary"}
+
+
+def test_nobody_is_let_in_before_the_backup_is_there_and_what_somebody_made_goes(engine: Engine) -> None:
+    made = scratch(engine)
+    made.begin(SERVICES, "b1", "swarm:1.0.0")
+    made.ready(SERVICES)
+    facts: dict[str, Any] = dict.fromkeys(DatabaseFacts.__dataclass_fields__, "")
+    facts |= {"owner": "owner", "connection_limit": -1, "settings": [], "grants": None}
+    made.load(Path("/backup"), {"database": facts})
+    told = "\n".join(engine.asked)
+    shut, dropped = told.index("host all all 127.0.0.1/32 trust"), told.index('DROP DATABASE IF EXISTS "orders"')
+    sent_away, created = told.index("pg_terminate_backend"), told.index('CREATE DATABASE "orders"')
+    loaded, opened = told.index("load orders"), told.index("host all all all trust")
+    assert shut < sent_away < dropped < created < loaded < opened
