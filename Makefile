@@ -34,8 +34,9 @@ unit: setup
 	pytest --numprocesses=2 --dist=loadfile --junit-xml=build/junit/unit.xml
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
-	@rm -rf build/molecule build/junit/default.xml build/junit/rollback.xml build/junit/chaos.xml
+	@rm -rf build/molecule build/junit/default.xml build/junit/rollback.xml build/junit/chaos.xml build/junit/stock.xml
 	@molecule test --shared-state --scenario-name default --scenario-name rollback || { scripts/failures; exit 1; }
+	@molecule test --scenario-name stock || { scripts/failures; exit 1; }
 	@molecule test --scenario-name chaos || { scripts/failures; exit 1; }
 	@scripts/coverage --check
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab import engine, evidence, host, images, snapshot, swarm
+from lab import engine, evidence, host, images, snapshot, stock, swarm
 from lab._common import BUILD, CACHE, LabError, told
 from lab.host import Host
 
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     content.add_argument("--release", default="1.0.0", help="the release that runs there (default: %(default)s)")
     up.add_argument("--proxy", choices=swarm.PROXIES, default=swarm.PROXIES[0], help="what stands in front of it")
     content.add_argument("--empty", action="store_true", help="no application, only its images and repository")
+    content.add_argument("--stock", action="store_true", help="the application of examples/stock instead of the sample")
     down = commands.add_parser("down", help="remove a host, or everything that the lab started")
     extent = down.add_mutually_exclusive_group()
     extent.add_argument("name", nargs="?", help="only this host")
@@ -68,6 +69,17 @@ def up(wanted: Host, release: str, proxy: str, *, empty: bool) -> None:
     evidence.write(wanted)
 
 
+def up_stock(wanted: Host) -> None:
+    """Start a host with the application of examples/stock."""
+    images.ensure()
+    host.remove(wanted)
+    with told(f"{wanted.name}: started"):
+        host.start(wanted)
+    stock.prepare(wanted)
+    stock.install(wanted)
+    evidence.write(wanted, stock.REPOSITORY)
+
+
 def fresh(wanted: Host) -> None:
     """Start a host without any application."""
     with told(f"{wanted.name}: started"):
@@ -105,7 +117,10 @@ def main() -> int:
                 images.ensure()
             elif wanted is not None:
                 with told(f"{wanted.name}: ready at {wanted.address}"):
-                    up(wanted, asked.release, asked.proxy, empty=asked.empty)
+                    if asked.stock:
+                        up_stock(wanted)
+                    else:
+                        up(wanted, asked.release, asked.proxy, empty=asked.empty)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from lab.swarm import REPOSITORY
 EVIDENCE = BUILD / "evidence"
 WHEN = "2026-07-01T12:00:00Z"
 TAGS = (
-    f"git -C {REPOSITORY} -c safe.directory='*' for-each-ref "
+    "git -C {repository} -c safe.directory='*' for-each-ref "
     "--format='%(refname:short) %(objectname) %(*objectname)' refs/tags"
 )
 # Shell, in a work tree: what the gates want of the source of a release that a test makes.
@@ -23,10 +23,10 @@ echo "Everything works as before." >"docs/customers/{version}.md"
 """
 
 
-def write(host: Host) -> None:
-    """Write evidence for every release that the host's repository has, where its inventory looks for it."""
+def write(host: Host, repository: str = REPOSITORY) -> None:
+    """Write evidence for every release that a repository of the host has, where its inventory looks for it."""
     shutil.rmtree(EVIDENCE / host.name, ignore_errors=True)
-    for line in host.sh(TAGS).splitlines():
+    for line in host.sh(TAGS.replace("{repository}", repository)).splitlines():
         # an annotated tag's own id is no commit: the last one is
         version, *_, commit = line.split()
         directory = EVIDENCE / host.name / version

@@ -1,0 +1,5 @@
+class HomeController < ApplicationController
+  def index
+    @orders = Order.count
+  end
+end

@@ -1,0 +1,4 @@
+class Order < ApplicationRecord
+  belongs_to :customer
+  validates :note, presence: true
+end

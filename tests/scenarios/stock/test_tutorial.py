@@ -1,0 +1,223 @@
+"""The tutorial is typed from its beginning to its end, on a host with an application that is not the sample."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.evidence import EVIDENCE
+from lab.host import Host as LabHost
+from lab.stock import REPOSITORY, SOURCE
+from tests.scenarios.conftest import ROOT, SITE
+from tests.scenarios.stock.page import Section, sections
+
+Sh = Callable[[str], str]
+Type = Callable[..., str]
+
+PAGE = {section.title.partition(". ")[2]: section for section in sections(ROOT / "docs/tutorial.md")}
+OVERRIDE = "-e \"release_window_override='the first release, agreed with customer A'\""
+STATE = "/var/lib/slipway/shop"
+COUNT = "docker exec shop-db-1 psql -XAt -U shopkeeper orders -c 'SELECT count(*) FROM orders'"
+COLUMN = (
+    "docker exec shop-db-1 psql -XAt -U shopkeeper orders "
+    "-c \"SELECT count(*) FROM information_schema.columns WHERE column_name = 'due_on'\""
+)
+SERVED = "curl --silent --fail http://127.0.0.1/orders"
+
+pytestmark = [pytest.mark.promise("U1"), pytest.mark.timeout(900)]
+
+
+class Reader:
+    """Somebody who follows the page, command by command.
+
+    :param directory: a checkout of their own.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.left = {title: list(section.commands) for title, section in PAGE.items()}
+
+    def types(self, section: Section, begins: str, *, fails: bool = False, more: str = "", **given: str) -> str:
+        """Type the next command of a section; returns what was printed."""
+        command = self.left[section.title.partition(". ")[2]].pop(0)
+        assert command.startswith(begins), f"{command} comes where {begins} is expected"
+        for name, value in given.items():
+            command = command.replace(name, value)
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {more}"],
+            cwd=self.directory,
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "false", "SLIPWAY_RECORD_DIR": str(self.directory / "records")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}"
+        assert "Traceback" not in done.stdout
+        return done.stdout
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    directory = tmp_path_factory.mktemp("checkout")
+    shared = ("ansible.cfg", "collections", "deploy.yml", "examples", "playbooks", "plugins", "roles", "rollback.yml")
+    for name in shared:
+        (directory / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "inventory", directory / "inventory", symlinks=True)
+    (directory / "prod").symlink_to("inventory/prod")
+    return Reader(directory)
+
+
+def profile(reader: Reader, text: str) -> None:
+    path = reader.directory / "inventory/prod/group_vars/sites/application.yml"
+    assert not path.is_symlink()
+    path.write_text(text)
+
+
+def test_the_page_shows_the_application_that_is_there(sh: Sh, reader: Reader) -> None:
+    section = PAGE["What the application needs"]
+    assert "---\n" + section.blocks[0] == (SOURCE / "base/docker-compose.yml").read_text()
+    there = "\n".join(section.commands)
+    reader.left["What the application needs"].clear()
+    sh(f"cat >/tmp/page <<'SCRIPT'\n{there}\nSCRIPT")
+    answers = sh("runuser -u deploy -- bash -e /tmp/page </dev/null").splitlines()
+    assert {"app", "db"} <= set(answers)
+    assert any("orders" in line and "shopkeeper" in line for line in answers)
+    assert answers[-1] == "200"
+    # Rails itself was generated, and nothing of it comes from the sample
+    ours = {path.relative_to(SOURCE / "base") for path in (SOURCE / "base").rglob("*") if path.is_file()}
+    assert {str(path) for path in ours} & {
+        "config/application.rb",
+        "config/environments/production.rb",
+        "Gemfile",
+    } == set()
+    assert sh("ls /opt/shop/config/application.rb /opt/shop/public/icon.png")
+
+
+def test_a_host_and_the_variables_of_a_site_are_all_that_is_written(reader: Reader) -> None:
+    group = reader.directory / "inventory/prod/group_vars/sites"
+    hosts: dict[str, Any] = yaml.safe_load(PAGE["The host"].blocks[0])
+    assert hosts["sites"]["hosts"]["customer-a"]["ansible_host"] == "shop.customer-a.example"
+    hosts["sites"]["hosts"]["customer-a"]["ansible_host"] = LabHost(SITE).address
+    hosts["sites"]["vars"] |= {
+        "ansible_ssh_private_key_file": f"{ROOT}/build/lab/id_ed25519",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={ROOT}/build/lab/known_hosts",
+    }
+    (reader.directory / "prod/hosts.yml").write_text(yaml.safe_dump(hosts))
+    assert "customer-a | SUCCESS" in reader.types(PAGE["The host"], "ansible sites -i prod")
+    site = PAGE["Variables of the site"].blocks[0]
+    assert "git@git.example.com:shop/shop.git" in site
+    # nobody visits it while it is watched
+    briefly = "monitor_looks: 2\nmonitor_interval: 1\n"
+    (group / "site.yml").write_text(site.replace("git@git.example.com:shop/shop.git", REPOSITORY) + briefly)
+
+
+@pytest.mark.promise("G8")
+def test_an_empty_profile_is_told_what_it_lacks_and_filled(reader: Reader) -> None:
+    section = PAGE["The empty profile"]
+    reader.types(section, "rm inventory/prod/")
+    reader.types(section, "echo ")
+    printed = reader.types(section, "ansible-playbook playbooks/preflight.yml", fails=True)
+    assert words(section.blocks[0]) in words(printed)
+    profile(reader, section.blocks[1])
+    printed = reader.types(section, "ansible-playbook playbooks/status.yml")
+    assert "current: null" in printed
+    assert re.search(r"containers:\s+shop-app-1: \w+\s+shop-db-1: ", printed)
+
+
+@pytest.mark.promise("G1", "G2", "G5")
+def test_nothing_comes_in_before_what_must_be_known_of_it_is_known(reader: Reader) -> None:
+    section = PAGE["Look before anything is changed"]
+    reader.types(section, "ansible-playbook playbooks/smoke_test.yml")
+    printed = reader.types(section, "ansible-playbook playbooks/preflight.yml", fails=True)
+    assert "tests: there is no evidence in evidence/1.5.0" in words(printed)
+    section = PAGE["What must be known of the release"]
+    assert words(section.blocks[0]) in words((SOURCE / "releases/1.5.0/CHANGELOG.md").read_text())
+    shutil.copytree(EVIDENCE / SITE, reader.directory / "evidence")
+    printed = reader.types(section, "ansible-playbook playbooks/preflight.yml")
+    assert "release: 1.4.2 -> 1.5.0" in printed
+    assert "switch (none)" in printed
+
+
+@pytest.mark.promise("M1")
+def test_what_runs_is_adopted_by_a_backup(reader: Reader, sh: Sh) -> None:
+    section = PAGE["Adopt what runs"]
+    reader.types(section, "ansible-playbook playbooks/backup.yml")
+    assert "current: 1.4.2" in reader.types(section, "ansible-playbook playbooks/status.yml")
+    assert "slipway/shop-app:1.4.2" in sh("docker images --format '{{.Repository}}:{{.Tag}}'")
+    assert sh(f"ls {STATE}/backups/*-backup/manifest.json").strip()
+
+
+@pytest.mark.promise("D5", "D6")
+def test_flows_are_tried_on_what_runs_and_leave_nothing(reader: Reader, sh: Sh) -> None:
+    section = PAGE["Say what must work"]
+    profile(reader, section.blocks[0])
+    reader.types(section, "ansible-playbook playbooks/smoke_test.yml")
+    printed = reader.types(section, "ansible-playbook playbooks/smoke_test.yml")
+    assert "flow" in printed
+    assert sh(COUNT).strip() == "3000"
+
+
+@pytest.mark.promise("D1", "D2", "D3", "D4", "G6", "M2", "M3")
+def test_the_release_comes_in_with_its_migration(reader: Reader, sh: Sh) -> None:
+    section = PAGE["The first deploy"]
+    before = sh("docker inspect --format {{.State.StartedAt}} shop-db-1")
+    checked = reader.types(section, "ansible-playbook deploy.yml", more=OVERRIDE)
+    assert "rehearsal of 1 migration on a copy, 1 migration, switch (none)" in words(checked)
+    printed = reader.types(section, "ansible-playbook deploy.yml", more=OVERRIDE)
+    assert "customer-a: shop 1.5.0 DEPLOYED" in printed
+    assert "to go back: ansible-playbook rollback.yml -i prod -l customer-a" in words(printed)
+    assert "Export" in sh(SERVED)
+    assert (sh(COUNT).strip(), sh(COLUMN).strip()) == ("3000", "1")
+    # PostgreSQL, in its directory beside the Compose files, was not touched
+    assert sh("docker inspect --format {{.State.StartedAt}} shop-db-1") == before
+
+
+@pytest.mark.promise("M1", "R6")
+def test_what_was_lost_comes_back_from_a_backup(reader: Reader, sh: Sh) -> None:
+    section = PAGE["When data was lost"]
+    reader.types(section, "ansible-playbook playbooks/backup.yml")
+    printed = reader.types(section, "ansible-playbook playbooks/restore.yml")
+    backup = max(re.findall(r"id: (\S+-backup)\b", printed))
+    sh("docker exec shop-db-1 psql -q -U shopkeeper orders -c 'DELETE FROM orders WHERE id > 7'")
+    assert sh(COUNT).strip() == "7"
+    reader.types(section, "ansible-playbook playbooks/restore.yml", BACKUP=backup)
+    assert sh(COUNT).strip() == "3000"
+    kept = sh("docker exec shop-db-1 psql -XAt -U shopkeeper -d postgres -c 'SELECT datname FROM pg_database'")
+    assert re.search(r"^orders_kept_", kept, re.MULTILINE)
+
+
+@pytest.mark.promise("R6", "M4")
+def test_the_release_before_comes_back_and_the_release_once_more(reader: Reader, sh: Sh) -> None:
+    section = PAGE["Going back"]
+    reader.types(section, "ansible-playbook rollback.yml")
+    printed = reader.types(section, "ansible-playbook rollback.yml")
+    assert "customer-a: shop 1.5.0 TAKEN BACK, 1.4.2 runs" in printed
+    assert "Export" not in sh(SERVED)
+    assert sh(COUNT).strip() == "3000"
+    printed = reader.types(section, "ansible-playbook deploy.yml", more=OVERRIDE)
+    assert "customer-a: shop 1.5.0 DEPLOYED" in printed
+    assert "Export" in sh(SERVED)
+    assert sh(COLUMN).strip() == "1"
+
+
+@pytest.mark.promise("W1", "A3")
+def test_its_report_is_written_and_nothing_of_the_page_was_left_out(reader: Reader) -> None:
+    reader.types(PAGE["What comes with it"], "ansible-playbook playbooks/report.yml")
+    page = (reader.directory / "build/reports/customer-a-1.5.0.html").read_text()
+    assert "shop 1.5.0 took the place of 1.4.2" in page
+    assert reader.left.pop("The controller") == PAGE["The controller"].commands
+    assert {title for title, commands in reader.left.items() if commands} == set()
