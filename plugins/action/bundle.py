@@ -14,6 +14,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_writer imp
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
+from ansible_collections.slipway.release.plugins.module_utils._zstd import LEVEL
 from ansible_collections.slipway.release.plugins.plugin_utils._bundle_contents import Release, files_of, gather
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
@@ -33,7 +34,11 @@ ARGUMENTS: dict[str, Any] = {
     "path": PLACE,
     "key": {**PLACE, "no_log": False},
     "signers": PLACE,
+    "pythons": {"type": "list", "elements": "str", "default": []},
+    "wheels": {"type": "path"},
+    "evidence": {"type": "path"},
     "part_size": {"type": "int", "default": PART},
+    "level": {"type": "int", "default": LEVEL},
     "base": {"type": "path"},
 }
 
@@ -60,16 +65,28 @@ def _written(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
         environment={name: str(value) for name, value in given["environment"].items()},
         library=Path(given["library"]),
         files=files_of(given["files"]),
+        pythons=given["pythons"],
+        wheels=Path(given["wheels"]) if given["wheels"] else None,
+        evidence=Path(given["evidence"]) if given["evidence"] else None,
     )
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sums.parent, prefix=".slipway-")))
         base = stack.enter_context(opened(runner, Path(given["base"]), signers)) if given["base"] else None
-        contents = gather(runner, profile, release, scratch)
+        contents = gather(runner, profile, release, scratch, base.manifest if base else None)
         ids = {name: f"sha256:{image.id}" for image in contents.saved.images for name in image.references}
         told: dict[str, Any] = {"images": {service: ids[name] for service, name in contents.services.items()}}
         if check:
             return told
-        write_bundle(runner, contents, sums, Path(given["key"]), scratch, part=given["part_size"], base=base)
+        write_bundle(
+            runner,
+            contents,
+            sums,
+            Path(given["key"]),
+            scratch,
+            part=given["part_size"],
+            base=base,
+            level=given["level"],
+        )
         stack.enter_context(opened(runner, sums, signers))
     size = sum(path.stat().st_size for path in sums.parent.glob(f"{sums.stem}.[0-9]*"))
     return {**told, "commands": commands(sums.name, signers.name), "size": size}

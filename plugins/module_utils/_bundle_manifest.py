@@ -24,6 +24,10 @@ FORMAT = 1
 NAME = "slipway.json"
 HELPERS = "helpers"
 SOURCE = "source.bundle"  # the application, for git
+LIBRARY = "slipway.tar"  # this library, as git archives it
+WHEELS = "wheels"
+EVIDENCE = "evidence"
+CONTROLLER = "controller.py"  # the program that makes a controller of the rest
 LARGEST = 16_000_000  # bytes of a manifest: 100,000 blobs
 LARGEST_BLOB = 8**11 - 1  # what a tar header can say
 LARGEST_CONFIG = 4_000_000  # bytes of an image's configuration
@@ -153,6 +157,14 @@ class Manifest:
     def layers(self) -> tuple[str, ...]:
         """The layers of all images, each once."""
         return tuple(dict.fromkeys(layer for image in self.images for layer in image.layers))
+
+    def file(self, path: str) -> File | None:
+        """The file of that path, where the bundle has one."""
+        return next((file for file in self.files if file.path == path), None)
+
+    def below(self, directory: str) -> list[File]:
+        """The files below a directory."""
+        return [file for file in self.files if file.path.startswith(f"{directory}/")]
 
     def missing(self) -> list[str]:
         """What the bundle needs and neither holds nor expects of its base; empty when the closure is whole."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._bundle_manifest import (
+    CONTROLLER,
     HELPERS,
     LARGEST,
     LARGEST_CONFIG,
@@ -136,7 +137,7 @@ class Bundle:
         if shutil.which(ZSTD) is not None or not any(blob.compressed for blob in self.manifest.blobs):
             return
         place = f"{HELPERS}/{architecture()}/{ZSTD}"
-        helper = next((file for file in self.manifest.files if file.path == place), None)
+        helper = self.manifest.file(place)
         if helper is None or self.manifest.content[helper.sha256].compressed:
             raise SlipwayError(f"zstd is not on this host and the bundle brings none as {place}: install zstd")
         self._program = str(self._write(helper, directory))
@@ -153,6 +154,7 @@ class Bundle:
 
     def _read_entries(self) -> None:
         """Go from header to header: each must be the one that the manifest expects, and then the bundle must end."""
+        self._read_controller()
         for name, content in layout(self.manifest).items():
             if self._entry(name, len(content)) != content:
                 raise BundleError(name, f"it does not name the images that {NAME} names")
@@ -165,6 +167,17 @@ class Bundle:
             raise BundleError(self._parts.at(self._at), "the bundle ends too early")
         if b"".join(self._parts.read(self._at - len(END), len(END))) != END or self._parts.size > self._at:
             raise BundleError(self._parts.at(self._at), "the bundle does not end where it should")
+
+    def _read_controller(self) -> None:
+        """The program that makes a controller stands at the front too, where tar alone finds it."""
+        file = self.manifest.file(CONTROLLER)
+        if file is None:
+            return
+        size = self.manifest.content[file.sha256].raw_size
+        if size > LARGEST_CONFIG:
+            raise BundleError(CONTROLLER, "it is far too large")
+        if hashlib.sha256(self._entry(CONTROLLER, size)).hexdigest() != file.sha256:
+            raise BundleError(CONTROLLER, f"it is not the one that {NAME} names")
 
     def _expect(self, name: str, size: int) -> None:
         block = b"".join(self._parts.read(self._at, BLOCK))

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Callable
 from ._bundle_delta import Known, write_patch
 from ._bundle_images import Saved, pieces_of
 from ._bundle_manifest import (
+    CONTROLLER,
     HELPERS,
     NAME,
     Base,
@@ -31,7 +32,7 @@ from ._bundle_reader import Bundle
 from ._bundle_tar import END, header, padding
 from ._bundle_trust import MOST_PARTS, SIGNATURE, SUMS, part_name, sign
 from ._errors import SlipwayError
-from ._zstd import compressed
+from ._zstd import LEVEL, compressed
 
 if TYPE_CHECKING:
     from ._process import Runner
@@ -58,9 +59,10 @@ class Contents:
 class _Blobs:
     """Compresses content, once each, into a directory."""
 
-    def __init__(self, runner: Runner, directory: Path) -> None:
+    def __init__(self, runner: Runner, directory: Path, level: int) -> None:
         self._runner = runner
         self._directory = directory
+        self._level = level
         self.blobs: dict[str, Blob] = {}
         self.files: dict[str, Path] = {}
 
@@ -76,7 +78,7 @@ class _Blobs:
                 target.write(piece)
 
             if compress:
-                compressed(self._runner, raw.through(pieces), write)
+                compressed(self._runner, raw.through(pieces), write, self._level)
             else:
                 for piece in raw.through(pieces):
                     write(piece)
@@ -235,9 +237,15 @@ def manifest_of(contents: Contents, blobs: _Blobs, base: Bundle | None) -> Manif
     )
 
 
-def write_entries(manifest: Manifest, files: Mapping[str, Path], write: Callable[[bytes], object]) -> None:
-    """Write the bundle itself."""
-    small = {NAME: manifest.written(), **layout(manifest)}
+def write_entries(
+    manifest: Manifest, files: Mapping[str, Path], write: Callable[[bytes], object], controller: Path | None = None
+) -> None:
+    """Write the bundle itself.
+
+    :param controller: the program that makes a controller, which stands at the front as it is.
+    """
+    first = {} if controller is None else {CONTROLLER: controller.read_bytes()}
+    small = {NAME: manifest.written(), **first, **layout(manifest)}
     for name, content in small.items():
         write(header(name, len(content)) + content + bytes(padding(len(content))))
     for blob in manifest.blobs:
@@ -257,11 +265,13 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of and where it goes
     *,
     part: int = PART,
     base: Bundle | None = None,
+    level: int = LEVEL,
 ) -> Manifest:
     """Write a bundle in parts, their sums and the signature of those; returns what it holds.
 
     :param sums: the file of the sums, NAME.sums; the parts go beside it.
     :param base: the bundle that the site has taken, for a delta.
+    :param level: zstd's.
     """
     name = sums.name[: -len(SUMS)]
     if not sums.name.endswith(SUMS) or not name:
@@ -271,10 +281,10 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of and where it goes
         raise SlipwayError(
             f"{sums.parent} already holds {there[0]}: a bundle is never written over another, move it away"
         )
-    blobs = _Blobs(runner, scratch)
+    blobs = _Blobs(runner, scratch, level)
     manifest = manifest_of(contents, blobs, base)
     split = _Split(sums.parent, name, part)
-    write_entries(manifest, blobs.files, split.write)
+    write_entries(manifest, blobs.files, split.write, contents.files.get(CONTROLLER))
     split.end()
     sums.write_text("".join(f"{sha256}  {file}\n" for sha256, file in split.sums), "ascii")
     sign(runner, sums, key)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ._process import Runner
 
 # One thread and one level: with the same zstd, the same bytes.
-COMPRESS = ("-19", "--single-thread", "--no-check", "--quiet", "--stdout")
+COMPRESS = ("--single-thread", "--no-check", "--quiet", "--stdout")
+LEVEL = 19
 # -19 looks back 8 MB; what asks for more memory is no bundle's
 DECOMPRESS = ("--decompress", "--memory=32MB", "--quiet", "--stdout")
 
@@ -64,9 +65,9 @@ def _running(runner: Runner, argv: list[str], content: Iterator[bytes]) -> Itera
         finish(process, errors, argv)
 
 
-def compressed(runner: Runner, content: Iterator[bytes], write: Callable[[bytes], object]) -> None:
+def compressed(runner: Runner, content: Iterator[bytes], write: Callable[[bytes], object], level: int = LEVEL) -> None:
     """Hand `content` compressed to `write`, piece by piece."""
-    with _running(runner, ["zstd", *COMPRESS], content) as stream:
+    with _running(runner, ["zstd", f"-{level}", *COMPRESS], content) as stream:
         while piece := stream.read(CHUNK):
             write(piece)
 

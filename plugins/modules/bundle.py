@@ -12,7 +12,8 @@ description:
   - Gathers all that a site without a network needs of a release and writes it as one signed file in parts, on the
     controller. Its Docker engine must have the images; built or pulled, they are saved as they are.
   - The same content gives the same bytes.
-  - Runs on the controller and connects to nothing but its engine.
+  - Runs on the controller and connects to nothing but its engine, and to PyPI where O(pythons) are named and no
+    O(wheels).
 author: Slipway contributors (@slipway)
 options:
   application:
@@ -61,10 +62,28 @@ options:
     description: The file of allowed signers. The bundle is verified with it, as a site does, before this succeeds.
     type: path
     required: true
+  pythons:
+    description:
+      - The versions of Python that a first controller may be made with at the site, such as C(3.13). What such a
+        controller needs of PyPI then goes in, as C(requirements-run.lock) of the library pins it, and the program that
+        makes it. Nothing of it when the list is empty.
+    type: list
+    elements: str
+    default: []
+  wheels:
+    description: A directory that has those packages as wheels. Without it pip asks the index that it knows.
+    type: path
+  evidence:
+    description: Holds a directory for each release, named by its version; this release's goes in, where it is there.
+    type: path
   part_size:
     description: The most bytes of a part.
     type: int
     default: 4000000000
+  level:
+    description: How hard zstd tries, from 1 to 19.
+    type: int
+    default: 19
   base:
     description: The sums of the bundle of a release that the site has. Only what differs is written then.
     type: path
@@ -88,8 +107,9 @@ EXAMPLES = r"""
     version: 1.1.0
     source: /srv/checkouts/swarm
     library: "{{ playbook_dir | dirname }}"
+    pythons: ["3.13"]
+    evidence: evidence
     files:
-      - {src: /srv/wheels, dest: wheels}
       - {src: /srv/helpers, dest: helpers}
     path: /srv/bundles/swarm-1.1.0.sums
     key: ~/.ssh/slipway-bundle

@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 import os
+import sys
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
+from ansible_collections.slipway.release.plugins.module_utils._bundle_controller import LOCK, program
 from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, save
-from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import SOURCE
+from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import (
+    CONTROLLER,
+    EVIDENCE,
+    LIBRARY,
+    SOURCE,
+    WHEELS,
+    Manifest,
+)
+from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import ARCHITECTURES
 from ansible_collections.slipway.release.plugins.module_utils._bundle_sbom import PATH as BILL
 from ansible_collections.slipway.release.plugins.module_utils._bundle_sbom import bill_of_materials
 from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import Contents
@@ -18,8 +30,11 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Com
 from ansible_collections.slipway.release.plugins.module_utils._process import Runner
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile
+from ansible_collections.slipway.release.plugins.module_utils._stored import sha256_of
 
-LIBRARY = "slipway.tar"
+_MODULES = "plugins/module_utils/"
+# glibc of Debian 10 and RHEL 8 up
+_PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,9 @@ class Release:
     :param environment: the values that its Compose files ask for.
     :param library: the git checkout of Slipway itself.
     :param files: what comes beside it, by the path in the bundle.
+    :param pythons: the versions of Python that a controller may be made with; none when none is to be made.
+    :param wheels: a directory that has its packages; the index that pip knows when None.
+    :param evidence: holds a directory for each release, with what the gates ask of it.
     """
 
     version: str
@@ -38,10 +56,16 @@ class Release:
     environment: Mapping[str, str]
     library: Path
     files: Mapping[str, Path]
+    pythons: Sequence[str] = ()
+    wheels: Path | None = None
+    evidence: Path | None = None
 
 
-def gather(runner: Runner, profile: Profile, release: Release, scratch: Path) -> Contents:
-    """Gather a release's closure."""
+def gather(runner: Runner, profile: Profile, release: Release, scratch: Path, base: Manifest | None = None) -> Contents:
+    """Gather a release's closure.
+
+    :param base: what the bundle is the difference to; packages that it brought are not brought again.
+    """
     commit = _git(runner, release.source, "rev-parse", "--verify", "--quiet", f"refs/tags/{release.version}^{{commit}}")
     tree = scratch / "tree"
     _git(runner, release.source, "worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
@@ -53,7 +77,11 @@ def gather(runner: Runner, profile: Profile, release: Release, scratch: Path) ->
     own = {SOURCE: scratch / SOURCE, LIBRARY: scratch / LIBRARY}
     _bundle_source(runner, release, commit, scratch)
     _git(runner, release.library, "archive", "--format=tar", "--output", str(own[LIBRARY]), "HEAD")
-    taken = {*own, BILL} & set(release.files)
+    if release.pythons:
+        own |= _controller(runner, release, saved.images[0].architecture, scratch, base)
+    if release.evidence is not None:
+        own |= _below(release.evidence / release.version, f"{EVIDENCE}/{release.version}")
+    taken = {*own, BILL, CONTROLLER} & set(release.files)
     if taken:
         raise SlipwayError(f"{min(taken)} in the bundle is Slipway's own: give the file another place")
     everything = {**release.files, **own}
@@ -76,14 +104,75 @@ def _bundle_source(runner: Runner, release: Release, commit: str, scratch: Path)
     _git(runner, repository, *alone, "bundle", "create", "--quiet", str(scratch / SOURCE), tag)
 
 
+def _controller(
+    runner: Runner, release: Release, architecture: str, scratch: Path, base: Manifest | None
+) -> dict[str, Path]:
+    """What a controller is made of beside the library: the program that makes it, and packages."""
+    with tarfile.open(scratch / LIBRARY) as archive:
+        names = {item.name for item in archive if item.isreg()}
+
+        def text(name: str) -> str:
+            content = archive.extractfile(name)
+            return "" if content is None else content.read().decode()
+
+        modules = [name for name in names if name.startswith(f"{_MODULES}_") and name.endswith(".py")]
+        source = program({Path(name).stem: text(name) for name in modules})
+        if LOCK not in names:
+            raise SlipwayError(f"{release.library} has no {LOCK} committed: without it no controller can be made")
+        lock = text(LOCK)
+    (scratch / CONTROLLER).write_text(source, "utf-8")
+    (scratch / LOCK).write_text(lock, "utf-8")
+    place = wheels(runner, release.pythons, architecture, scratch / LOCK, scratch / WHEELS, release.wheels)
+    packages = _below(place, WHEELS)
+    if base is not None and all(_brought(base, name, path) for name, path in packages.items()):
+        packages = {}
+    return {CONTROLLER: scratch / CONTROLLER, **packages}
+
+
+def _brought(base: Manifest, name: str, path: Path) -> bool:
+    file = base.file(name)
+    return file is not None and file.sha256 == sha256_of(path)
+
+
+def wheels(  # noqa: PLR0913, PLR0917 - what packages are chosen by
+    runner: Runner, pythons: Sequence[str], architecture: str, lock: Path, directory: Path, source: Path | None = None
+) -> Path:
+    """Bring the packages that a lock names, for each version of Python, into a new directory, and return that.
+
+    :param source: a directory that has them; the index that pip knows when None.
+    """
+    directory.mkdir()
+    machine = next((name for name, known in ARCHITECTURES.items() if known == architecture), architecture)
+    platforms = chain.from_iterable(("--platform", f"{name}_{machine}") for name in _PLATFORMS)
+    place = () if source is None else ("--no-index", "--find-links", str(source))
+    fixed = ["--only-binary=:all:", "--no-deps", "--require-hashes", *platforms, *place, "--dest", str(directory)]
+    quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+    for python in pythons:
+        wanted = ["--implementation", "cp", "--python-version", python, "--requirement", str(lock)]
+        try:
+            runner.run([sys.executable, "-m", "pip", "download", *quiet, *fixed, *wanted], timeout=600)
+        except CommandError as error:
+            reason = " ".join(error.output.split())[-300:]
+            raise SlipwayError(
+                f"the packages for Python {python} cannot be had ({reason}): let pip reach its index, or name a "
+                "directory that has them as bundle_wheels"
+            ) from error
+    return directory
+
+
+def _below(directory: Path, target: str) -> dict[str, Path]:
+    """The files below a directory, by the path that they get in the bundle."""
+    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {f"{target}/{path.relative_to(directory)}": path for path in found}
+
+
 def files_of(places: Sequence[Mapping[str, str]]) -> dict[str, Path]:
     """Files by their path in the bundle: `src` is a file or a directory, `dest` where it goes."""
     found: dict[str, Path] = {}
     for place in places:
         source, target = Path(place["src"]), place["dest"].rstrip("/")
         if source.is_dir():
-            below = sorted(path for path in source.rglob("*") if path.is_file())
-            found |= {f"{target}/{path.relative_to(source)}": path for path in below}
+            found |= _below(source, target)
         elif source.is_file():
             found[target] = source
         else:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.release.plugins.action import bundle as action
+from ansible_collections.slipway.release.plugins.module_utils import _bundle_controller
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 
@@ -93,11 +96,33 @@ class Shop:
             "path": str(self.made.sums),
             "key": str(self.directory / "key"),
             "signers": str(self.made.signers),
+            "pythons": [],
+            "wheels": None,
+            "evidence": None,
             "part_size": 1 << 30,
+            "level": 1,
             "base": None,
             **changes,
         }
         action._written(given, check=False)
+
+    def commit_library(self) -> Path:
+        """Let the library be what a controller is made of, and one package what it needs; returns where that lies."""
+        modules = self.library / "plugins/module_utils"
+        modules.mkdir(parents=True)
+        for path in Path(_bundle_controller.__file__).parent.glob("_*.py"):
+            (modules / path.name).write_text(path.read_text())
+        index = self.directory / "index"
+        index.mkdir()
+        package = index / "thing-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+            archive.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
+        (self.library / "requirements-run.lock").write_text(f"thing==1.0 --hash=sha256:{digest}\n")
+        git(self.library, "add", ".")
+        git(self.library, "commit", "--quiet", "--message=two")
+        return index
 
     def tell_images(self) -> None:
         told = "".join(f"{name}={image}\n" for name, image in self.images.items())
@@ -115,6 +140,7 @@ class Shop:
             "bundle_key": str(self.directory / "key"),
             "bundle_signers": str(self.directory / "allowed_signers"),
             "bundle_files": [{"src": str(self.directory / "wheels"), "dest": "wheels"}],
+            "bundle_pythons": [],
         }
         return unreachable.play(self.directory, PLAYBOOK.replace("{variables}", json.dumps(variables)), *options)
 
@@ -185,6 +211,36 @@ def test_the_same_release_gives_the_same_bundle(shop: Shop) -> None:
     assert {path.name: path.read_bytes() for path in shop.out.iterdir()} == first
 
 
+@pytest.mark.promise("X1")
+def test_what_a_first_controller_is_made_of_goes_in_and_evidence(shop: Shop) -> None:
+    evidence = shop.directory / "evidence"
+    (evidence / "1.1.0").mkdir(parents=True)
+    (evidence / "1.1.0/review.json").write_text("{}")
+    (evidence / "1.0.0").mkdir()
+    (evidence / "1.0.0/review.json").write_text("{}")
+    made: dict[str, object] = {"pythons": ["3.12", "3.13"], "wheels": str(shop.commit_library()), "files": []}
+    shop.write(**made, evidence=str(evidence))
+    with opened(RUNNER, shop.made.sums, shop.made.signers) as bundle:
+        paths = [file.path for file in bundle.manifest.files]
+        bundle.unpack(shop.directory / "unpacked")
+    own = ["controller.py", "evidence/1.1.0/review.json", "sbom.cdx.json", "slipway.tar", "source.bundle"]
+    assert paths == [*own, "wheels/thing-1.0-py3-none-any.whl"]
+    first = subprocess.run(
+        ["tar", "-xOf", "swarm-1.1.0.001", "--occurrence=1", "controller.py"],
+        cwd=shop.out,
+        capture_output=True,
+        check=True,
+    )
+    assert first.stdout == (shop.directory / "unpacked/controller.py").read_bytes()
+
+    # the difference to it brings the program again, and no package
+    second = shop.out / "difference.sums"
+    shop.write(**made, path=str(second), base=str(shop.made.sums))
+    with opened(RUNNER, second, shop.made.signers) as bundle:
+        paths = [file.path for file in bundle.manifest.files]
+    assert paths == ["controller.py", "sbom.cdx.json", "slipway.tar", "source.bundle"]
+
+
 def test_check_mode_writes_nothing(shop: Shop) -> None:
     done = shop.play("--check")
     assert done.returncode == 0, done.stdout
@@ -206,6 +262,7 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "no such file": ({"files": [{"src": "/nonexistent", "dest": "x"}]}, "neither a file nor a directory"),
     "a value that Compose needs": ({"environment": {}}, "SWARM_SECRET must be set"),
     "a path that leads outside": ({"files": [{"src": "/etc/hostname", "dest": "../x"}]}, "leads outside"),
+    "a library that makes no controller": ({"pythons": ["3.13"]}, "has no _bundle_controller.py committed"),
     "a name that is taken": ({"files": [{"src": "/etc/hostname", "dest": "source.bundle"}]}, "is Slipway's own"),
 }
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, read_archive
 from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import (
+    CONTROLLER,
     NAME,
     Blob,
     Manifest,
@@ -186,7 +187,8 @@ class Made:
         blobs = {name.rpartition("/")[2]: content for name, content in self.entries()} | dict(replaced or {})
         told = manifest if isinstance(manifest, Manifest) else self.manifest
         written = told.written() if isinstance(manifest, Manifest) else manifest
-        entries = [(NAME, written), *layout(told).items()]
+        first = [(CONTROLLER, blobs[CONTROLLER])] if told.file(CONTROLLER) else []
+        entries = [(NAME, written), *first, *layout(told).items()]
         entries += [(blob.entry, blobs[blob.sha256]) for blob in told.blobs]
         self.pack([(header(name, len(content)), content) for name, content in entries])
 
@@ -220,7 +222,8 @@ def make(directory: Path, version: str = "1.1.0", base: Bundle | None = None, **
     made = Made(directory)
     sources = directory / "sources"
     sources.mkdir()
-    files = given.get("files") or {"docs/README.md": b"# Swarm\n" * 30, "helpers/amd64/tool": b"\x7fELF"}
+    usual = {"docs/README.md": b"# Swarm\n" * 30, "helpers/amd64/tool": b"\x7fELF", CONTROLLER: b"import sys\n" * 9}
+    files = given.get("files") or usual
     paths = {}
     for number, (name, content) in enumerate(files.items()):
         paths[name] = sources / str(number)

@@ -82,7 +82,7 @@ def test_the_same_content_gives_the_same_bytes(full: Made, tmp_path: Path, monke
 
 def test_any_tar_unpacks_it_and_layers_lie_in_it_once(full: Made) -> None:
     names = [name for name, _ in full.entries()]
-    assert names[:4] == ["slipway.json", "oci-layout", "index.json", "manifest.json"]
+    assert names[:5] == ["slipway.json", "controller.py", "oci-layout", "index.json", "manifest.json"]
     manifest = full.manifest
     assert len(manifest.layers) == 3
     assert sum(len(image.layers) for image in manifest.images) == 4

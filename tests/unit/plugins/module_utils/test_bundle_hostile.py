@@ -246,6 +246,9 @@ HOSTILE = {
         "blobs/sha256/",
         "zstd|name says",
     ),
+    "a flipped bit in the program that makes a controller, signed": Bad(
+        flip_entry(lambda _: "controller.py"), "controller.py", "it is not the one that slipway.json names"
+    ),
     "a flipped bit in a header, signed": Bad(flip_header, "swarm.", "another header"),
     "a part is missing": Bad(lambda made: made.parts[1].unlink(), "swarm.002", "missing"),
     "the sums are missing": Bad(lambda made: made.sums.unlink(), "swarm.sums", "missing"),
