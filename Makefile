@@ -15,7 +15,7 @@ help:  ## list the targets
 setup:  ## make .venv from requirements.lock
 	@scripts/setup
 
-lock: setup  ## choose new versions and write requirements.lock again
+lock: setup  ## choose new versions and write the lock files again
 	@scripts/lock
 
 check: setup  ## lint, types, unit tests, side by side
@@ -34,8 +34,9 @@ unit: setup
 	pytest --numprocesses=2 --dist=loadfile --junit-xml=build/junit/unit.xml
 
 test: check  ## all that CI runs: check, then the real playbooks on a real host
-	@rm -rf build/molecule build/junit/default.xml build/junit/rollback.xml build/junit/chaos.xml build/junit/stock.xml
+	@rm -rf build/molecule build/junit/default.xml build/junit/rollback.xml build/junit/airgap.xml build/junit/stock.xml build/junit/chaos.xml
 	@molecule test --shared-state --scenario-name default --scenario-name rollback || { scripts/failures; exit 1; }
+	@molecule test --scenario-name airgap || { scripts/failures; exit 1; }
 	@molecule test --scenario-name stock || { scripts/failures; exit 1; }
 	@molecule test --scenario-name chaos || { scripts/failures; exit 1; }
 	@scripts/coverage --check

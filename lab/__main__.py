@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab import engine, evidence, host, images, snapshot, stock, swarm
+from lab import airgap, engine, evidence, host, images, snapshot, stock, swarm
 from lab._common import BUILD, CACHE, LabError, told
 from lab.host import Host
 
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--proxy", choices=swarm.PROXIES, default=swarm.PROXIES[0], help="what stands in front of it")
     content.add_argument("--empty", action="store_true", help="no application, only its images and repository")
     content.add_argument("--stock", action="store_true", help="the application of examples/stock instead of the sample")
+    up.add_argument("--airgap", action="store_true", help="on a network without a way out: see lab/airgap.py")
     down = commands.add_parser("down", help="remove a host, or everything that the lab started")
     extent = down.add_mutually_exclusive_group()
     extent.add_argument("name", nargs="?", help="only this host")
@@ -90,14 +91,17 @@ def fresh(wanted: Host) -> None:
 def down(name: str | None, *, with_images: bool) -> None:
     """Remove what was asked for; where no engine answers there are only files."""
     answers = engine.answers()
-    if name is not None:
-        if answers:
-            host.remove(Host(name))
-        return
-    if answers:
+    counted = answers and airgap.stands()
+    if answers and name is not None:
+        host.remove(Host(name))
+    elif answers:
         host.remove_all()
-        if with_images:
-            images.remove()
+    if counted:
+        airgap.forget()
+    if name is not None:
+        return
+    if answers and with_images:
+        images.remove()
     host.forget_all()
     if with_images:
         shutil.rmtree(CACHE, ignore_errors=True)
@@ -121,6 +125,8 @@ def main() -> int:
                         up_stock(wanted)
                     else:
                         up(wanted, asked.release, asked.proxy, empty=asked.empty)
+                    if asked.airgap:
+                        airgap.isolate(wanted)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

@@ -65,8 +65,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def host() -> Host:
-    return testinfra.get_host(f"docker://slipway-lab-{SITE}")
+def site() -> str:
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def host(site: str) -> Host:
+    return testinfra.get_host(f"docker://slipway-lab-{site}")
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +98,7 @@ def query(sh: Callable[[str], str]) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def publish(sh: Callable[[str], str]) -> Callable[..., None]:
+def publish(site: str, sh: Callable[[str], str]) -> Callable[..., None]:
     """Push a release of the sample that differs from 1.1.0 by the migrations given."""
 
     def tag(version: str, *migrations: str) -> None:
@@ -105,7 +110,7 @@ def publish(sh: Callable[[str], str]) -> Callable[..., None]:
         )
         content = PUBLISH.format(version=version, files=files, papers=evidence.PAPERS.format(version=version))
         sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{content}\nSCRIPT")
-        evidence.write(LabHost(SITE))
+        evidence.write(LabHost(site))
 
     return tag
 
@@ -117,11 +122,11 @@ def _file_name(source: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+def play(site: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     def run(playbook: str, *arguments: str, inventory: str = INVENTORY, directory: Path = ROOT) -> Run:
         records = tmp_path_factory.mktemp("records")
         done = subprocess.run(
-            ["ansible-playbook", playbook, "-i", inventory, "--limit", SITE, *arguments],
+            ["ansible-playbook", playbook, "-i", inventory, "--limit", site, *arguments],
             cwd=directory,
             env={**os.environ, "SLIPWAY_RECORD_DIR": str(records), "ANSIBLE_FORCE_COLOR": "false"},
             capture_output=True,

@@ -1,0 +1,202 @@
+"""At a site that nothing leaves, all is done with what a bundle brings: a controller, a deploy, the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab import airgap
+from lab.swarm import OWNER
+from lab.witness import Witness
+from tests.scenarios.airgap.conftest import HOME, MEDIUM, SIGNERS, SITE
+from tests.scenarios.conftest import ROOT, Run
+
+Look = Callable[[], Witness]
+Play = Callable[..., Run]
+
+INVENTORY = "molecule/airgap/inventory"
+CONTROLLER = f"{HOME}/slipway"
+INCOMING = "/var/lib/slipway/incoming"
+# nobody agreed on a window with a host that lasts some minutes
+WINDOW = {"release_gates": {"window": {"waived": "a throwaway host has no customers", "by": "the lab"}}}
+
+
+def make_controller(version: str) -> str:
+    """The one command, as docs/bundle.md has it."""
+    sums = f"{MEDIUM}/swarm-{version}"
+    return SITE.sh(
+        f"tar -xOf {sums}.001 --occurrence=1 controller.py | python3 -I - {sums}.sums {SIGNERS} {CONTROLLER}",
+        user=OWNER,
+    )
+
+
+def run(playbook: str, version: str) -> str:
+    """What a playbook prints that is run at the site, by the controller that was made there."""
+    given = {**WINDOW, "release_version": version, "monitor_looks": 2, "monitor_interval": 1, "site_watch_hours": 0}
+    return SITE.sh(
+        f'cd {CONTROLLER} && .venv/bin/ansible-playbook {playbook} -i airgap -e "$(cat)" 2>&1 || echo FAILED',
+        user=OWNER,
+        stdin=json.dumps(given).encode(),
+    )
+
+
+# a browser that has only this host: what it is told to get, and where from
+CURL = """
+curl() { command curl --silent --show-error --fail --cookie /tmp/jar --cookie-jar /tmp/jar \\
+  --resolve swarm.example.test:80:127.0.0.1 "$@"; }
+at=http://swarm.example.test
+"""
+LOGIN = (
+    CURL
+    + """
+rm -f /tmp/jar
+token=$(curl $at/login | sed -n 's/.*name="authenticity_token" value="\\([^"]*\\)".*/\\1/p' | head -1)
+password=$(sed -n s/^OPERATOR_PASSWORD=//p /opt/swarm/.env)
+curl --output /dev/null --data-urlencode "authenticity_token=$token" --data-urlencode "session[password]=$password" \\
+  --data-urlencode "session[email]=operator@example.test" $at/login
+"""
+)
+FETCHED = re.compile(
+    r"""<(?:script|link|img|iframe|source|form|video|audio|object|embed)\b[^>]*?
+  \b(?:src|href|action|data|poster|srcset)=["']([^"']*)""",
+    re.VERBOSE,
+)
+ASKED = re.compile(r"""(?:url\(\s*["']?|(?:@import|\bimport|\bimportScripts|\bfrom)\s*\(?\s*["'])(?:https?:)?//""")
+
+
+@pytest.mark.usefixtures("bundles")
+@pytest.mark.promise("X4")
+def test_two_commands_of_any_host_verify_the_bundle() -> None:
+    for version in ("1.1.0", "1.2.0"):
+        sums = f"swarm-{version}.sums"
+        trusted = f"-f {SIGNERS} -I slipway-bundle -n slipway-bundle"
+        told = SITE.sh(
+            f"cd {MEDIUM} && ssh-keygen -Y verify {trusted} -s {sums}.sig < {sums} && sha256sum -c {sums}", user=OWNER
+        )
+        assert told.startswith('Good "slipway-bundle" signature')
+        assert f"swarm-{version}.001: OK" in told
+
+
+@pytest.mark.promise("X1", "U4")
+def test_a_controller_is_made_of_the_bundle_alone() -> None:
+    said = make_controller("1.1.0")
+    assert "swarm 1.1.0, signed and whole" in said
+    version = SITE.sh(f"{CONTROLLER}/.venv/bin/ansible-playbook --version", user=OWNER)
+    locked = re.search(r"^ansible-core==(\S+)", (ROOT / "requirements-run.lock").read_text(), re.MULTILINE)
+    assert locked
+    assert f"[core {locked[1]}]" in version
+    assert SITE.sh(f"ls {CONTROLLER}/evidence/1.1.0").split() == ["attestation.json", "review.json"]
+    # the site's own: who it is, and its secrets
+    own = {"ansible_connection": "local", "site_host_name": "swarm.example.test", "ansible_become": True}
+    hosts = yaml.safe_dump({"sites": {"hosts": {"lab-a": own}}})
+    secrets = SITE.secrets_file.read_text()
+    for name, content in (("hosts.yml", hosts), ("group_vars/sites/vault.yml", secrets)):
+        SITE.sh(f"umask 077; cat >{CONTROLLER}/inventory/airgap/{name}", user=OWNER, stdin=content.encode())
+
+
+@pytest.mark.promise("D1", "U4", "X2")
+def test_the_release_comes_in_from_the_bundle(look: Look) -> None:
+    assert look().release == "1.0.0"
+    loaded = run("playbooks/load.yml", "1.1.0")
+    assert "1.1.0 is here (1 images loaded)" in loaded, loaded
+    deployed = run("deploy.yml", "1.1.0")
+    assert "FAILED" not in deployed, deployed
+    seen = look()
+    assert seen.release == "1.1.0"
+    assert seen.leftovers == []
+    brought = json.loads(SITE.sh("cat /var/lib/slipway/swarm/releases/1.1.0/bundle.json"))["images"]
+    assert {item.service: item.image for item in seen.containers if item.running} == brought
+
+
+@pytest.mark.promise("R2", "R6", "U4", "X1", "X2")
+def test_a_bad_release_that_came_as_a_difference_is_taken_back(look: Look) -> None:
+    before = look()
+    own = f"cd {CONTROLLER} && cat inventory/airgap/hosts.yml && stat -c %i .venv/pyvenv.cfg"
+    there = SITE.sh(own)
+    sizes = [int(SITE.sh(f"cat {MEDIUM}/swarm-{version}.0* | wc -c")) for version in ("1.1.0", "1.2.0")]
+    assert sizes[1] < sizes[0] / 20
+    assert "swarm 1.2.0, signed and whole" in make_controller("1.2.0")
+    assert SITE.sh(own) == there
+    loaded = run("playbooks/load.yml", "1.2.0")
+    assert "1.2.0 is here (1 images loaded)" in loaded, loaded
+    done = run("deploy.yml", "1.2.0")
+    assert "FAILED" in done
+    assert "TAKEN BACK, 1.1.0 runs" in done, done
+    assert "POST /campaigns: 500" in done
+    after = look()
+    assert (after.release, after.schema, after.leftovers) == ("1.1.0", before.schema, [])
+
+
+@pytest.mark.promise("X2")
+def test_nothing_tried_to_leave_and_what_tries_is_counted() -> None:
+    assert airgap.tried() == airgap.Tried(0, 0, ())
+    SITE.sh("! getent hosts registry.example.test; ! timeout 5 bash -c '</dev/tcp/192.0.2.1/443' 2>/dev/null")
+    web = "$(docker ps --quiet --filter label=com.docker.compose.service=web | head -1)"
+    SITE.sh(f"! timeout 20 docker exec {web} getent hosts app.example.test")
+    control = airgap.tried()
+    assert "192.0.2.1 tcp 443" in control.seen
+    assert f"{airgap.RESOLVER} udp 53" in control.seen
+    assert control.questions >= 2
+    assert control.packets > control.questions
+
+
+def kill_tree(process: int) -> None:
+    """Kill a process and those that it started; Ansible's workers have sessions of their own."""
+    os.kill(process, signal.SIGSTOP)
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = status.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == process:
+                kill_tree(int(status.parent.name))
+    os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.promise("X3")
+def test_pages_load_without_any_other_host() -> None:
+    SITE.sh(LOGIN)
+    assets = set()
+    campaigns = SITE.sh(f"{CURL}curl $at/campaigns")
+    (campaign,) = re.findall(r'href="(/campaigns/\d+)"', campaigns)[:1]
+    for path in ("/agents", "/campaigns", campaign, "/campaigns/new", "/system_health", "/404.html", "/500.html"):
+        page = SITE.sh(f"{CURL}curl $at{path}")
+        assert "Log out" in page or path.endswith(".html"), path
+        places = [place for place in FETCHED.findall(page) if place and not place.startswith("data:")]
+        assert [place for place in places if not re.match(r"/(?!/)|http://swarm\.example\.test/", place)] == []
+        assert not ASKED.search(page)
+        assets |= {place for place in places if re.search(r"\.(js|css)\b", place)}
+    assert len(assets) >= 4
+    assert all(
+        map(ASKED.search, ('@import "//a.example/b.css"', "url(https://a.example/b)", 'import("//a.example/b.js")'))
+    )
+    for place in sorted(assets):
+        assert not ASKED.search(SITE.sh(f"{CURL}curl $at{place}")), place
+
+
+def test_a_copy_that_was_cut_goes_on_where_it_stopped(play: Play, bundles: Path) -> None:
+    sums, given = bundles / "swarm-1.1.0.sums", ("playbooks/load.yml", "-e", f"load_signers={SIGNERS}")
+    copy = (*given, "-e", f"load_from={sums}", "-e", f"load_path={INCOMING}/{sums.name}")
+    command = ["ansible-playbook", *copy, "-i", INVENTORY, "--limit", SITE.name]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as cut:
+        assert cut.stdout
+        first = next(line for line in cut.stdout if "%" in line)
+        kill_tree(cut.pid)
+    assert "swarm-1.1.0.001" in first
+    assert " 64 of 100 MB" in first
+    assert not SITE.sh(f"ls {INCOMING}").count(".sums")
+    (partial,) = SITE.sh(f"stat -c '%s %n' {INCOMING}/*.partial").splitlines()
+    assert int(partial.split()[0]) == 64_000_000
+
+    done = play(*copy, inventory=INVENTORY)
+    assert done.returncode == 0, done.output
+    assert re.findall(r"swarm-1\.1\.0\.001 .*?: (.*)", done.output)[0] == "100 %, 100 of 100 MB"
+    assert "1.1.0 is here (0 images loaded)" in " ".join(done.output.split())
+    SITE.sh(f"cd {INCOMING} && sha256sum --quiet -c {sums.name} && ! ls *.partial 2>/dev/null")
