@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ LOOKS, AGAIN = 3, 30.0
 # What is looked at each time, and what after so many seconds.
 EACH_TIME = ("services", "workers", "health", "pages", "jobs", "figures", "logs")
 SELDOM = {"data": 600.0, "exposure": 3600.0, "queries": 600.0}
+# A health document that was made so many seconds ago says nothing about now.
+STALE = 3600.0
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
 BLIND, SHARE = 5, 0.9
 PROVEN, UNPROVEN = "proven", "unproven"
@@ -203,7 +206,8 @@ class _Watcher:
         # what was logged before is the deploy's affair
         self.memory.counted.setdefault("logs", self.watch.begun)
         looking = prober(self.site.profile, hidden, restarts=self.memory.restarts, counted=self.memory.counted)
-        found = looking.run(Request(tuple(kinds)))
+        stale = datetime.now(timezone.utc) - timedelta(seconds=STALE)
+        found = looking.run(Request(tuple(kinds), since=stale))
         self.memory.restarts, self.memory.counted = looking.restarts, looking.counted
         return list(found.observations)
 

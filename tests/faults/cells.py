@@ -17,6 +17,7 @@ TAKEN_BACK, WARNED, REFUSED, ALONE = "taken back", "warned of", "refused", "left
 WEB = "docker ps --quiet --filter label=com.docker.compose.service=web"
 WORKER = "docker ps --quiet --filter label=com.docker.compose.service=worker"
 REDIS = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli"
+KILL = "kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' $({}))"
 # Lines as Rails logs an exception.
 ERRORS = (
     "for number in $(seq 20); do for web in $(" + WEB + "); do docker exec $web sh -c "
@@ -165,10 +166,7 @@ FAULTS = (
     Cell("a job fails one time in three", "P1", WARNED, on("job", "0.34"), off("job"), sign="log worker"),
     Cell("agents leave one by one", "R2", TAKEN_BACK, agents_leave, agents_return),
     Cell(
-        "the worker is killed for its memory",
-        "R2",
-        TAKEN_BACK,
-        lambda arena: arena.sh(f"docker update --memory 48m --memory-swap 48m $({WORKER}) >/dev/null"),
+        "the worker is killed again and again, as for its memory", "R2", TAKEN_BACK, every(6, KILL.format(WORKER)), stop
     ),
     Cell("the worker is gone", "R2", TAKEN_BACK, lambda arena: arena.sh(f"docker stop $({WORKER}) >/dev/null")),
     Cell("every page takes over 5 s", "R3", TAKEN_BACK, on("slow", "6"), off("slow")),
@@ -184,7 +182,7 @@ FAULTS = (
         "web containers die again and again",
         "R2",
         TAKEN_BACK,
-        every(6, f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' $({WEB}))"),
+        every(6, KILL.format(WEB)),
         stop,
     ),
 )

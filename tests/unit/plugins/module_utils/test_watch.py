@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +50,7 @@ class World:
         self.now = time.time()
         self.sees: Callable[[], list[Observation]] = lambda: WELL
         self.asked: list[tuple[str, ...]] = []
+        self.since: list[datetime] = []
         self.undone: list[str] = []
         self.applied: list[str] = []
         self.fails: SlipwayError | None = None
@@ -80,6 +82,7 @@ class World:
     ) -> SimpleNamespace:
         def run(request: Any) -> SimpleNamespace:  # noqa: ANN401 - a Request
             self.asked.append(request.kinds)
+            self.since.append(request.since)
             return SimpleNamespace(observations=tuple(self.sees()))
 
         return SimpleNamespace(run=run, restarts=restarts, counted={"looks": counted.get("looks", 0) + 1})
@@ -124,6 +127,12 @@ def test_a_look_says_what_it_saw_so_that_silence_is_no_proof(world: World) -> No
     cost = json.loads(line)["cost"]
     assert cost["own"] > 0
     assert cost["memory"] > 1_000_000
+
+
+def test_what_was_made_over_an_hour_ago_says_nothing_about_now(world: World) -> None:
+    world.look()
+    (since,) = world.since
+    assert abs((datetime.now(UTC) - since).total_seconds() - 3600) < 60
 
 
 def test_a_websocket_error_is_noted_however_rare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
