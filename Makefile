@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check lint types unit test demo cells chaos faults bench lab lab-down clean
+.PHONY: help setup lock check lint types unit test demo cells chaos faults fleet bench lab lab-down clean
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 play
 
 faults: setup  ## let faults and healthy noise happen, and see what is found and what is left alone (half an hour)
 	@hosts='$(HOSTS)'; python -m tests.faults --host "$${hosts%%,*}"
+
+fleet: setup  ## waves over four hosts, the first bad, then the second
+	@rm -rf build/molecule
+	@molecule test --scenario-name fleet
 
 bench: setup  ## measure us beside our peers, for hours (ONLY=judge,logs measures some)
 	@python -m bench --only '$(ONLY)'
