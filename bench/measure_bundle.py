@@ -31,7 +31,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_images imp
 from ansible_collections.slipway.release.plugins.module_utils._bundle_load import load
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import architecture, opened
 from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import NAMESPACE
-from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import Contents, write_bundle
+from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import AT_ONCE, Contents, write_bundle
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 
 from bench._pairs import compare
@@ -186,9 +186,9 @@ def verify(directory: Path, name: str) -> tuple[float, int]:
 
 
 def peak() -> int:
-    """The most memory that this process and the largest of those that it started had, together."""
-    used = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return 1024 * sum(used)
+    """The most memory that this process had and as many of the largest of those that it started as work at once."""
+    own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return 1024 * (own + AT_ONCE * largest)
 
 
 def alone(work: Callable[..., tuple[float, int]], *given: object) -> tuple[float, int]:
