@@ -11,6 +11,7 @@ from ._compose import Compose
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Before, Candidate, Release
+from ._registry import named, pull
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -94,7 +95,7 @@ class _Staging:
         return release is not None and all(self.site.docker.image_ids(release.images.values()).values())
 
     def build(self) -> dict[str, Any]:
-        """Build the images or find those of a bundle, keep them under names of our own, and record the release."""
+        """Build, pull or find the images, keep them under names of our own, and record the release."""
         site = self.site
         compose = Compose(site.runner, site.profile, self.source, self.version)
         absent = missing_services(site, compose)
@@ -112,9 +113,13 @@ class _Staging:
     def _build_images(self, compose: Compose) -> dict[str, str]:
         current = self.site.ledger.state().current
         brought = brought_images(self.site.ledger, self.version, self.commit)
+        wanted = None if brought is not None else named(self.site.profile.images, self.version, compose)
         try:
             if brought is not None:
                 self._name_brought(brought, compose)
+            elif wanted is not None:
+                for service, image in pull(self.site.runner, self.site.docker, wanted, self.commit).items():
+                    self.site.docker.tag(image, compose.references[service])
             elif compose.built():
                 compose.build()
             here = self.site.docker.image_ids(compose.references.values())

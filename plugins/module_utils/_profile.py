@@ -31,6 +31,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?(?::[0-9]{1,5})
 _SERVER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
+_DIGEST = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}")
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential|api_?key", re.IGNORECASE)
 _SELDOM = 3600
@@ -368,6 +369,7 @@ class Profile:
     :param backup_directory: where backups go; beside the ledger when None.
     :param uploads: directories with files of users, inside `directory`; backups hold them.
     :param volumes: keys of the Compose files' volumes; backups hold them.
+    :param images: by release, the digest of each service's image in a registry; what is listed is not built.
     :param verify_tls: whether the certificate of an https base_url must be valid for the host header.
     :param ca_file: certificates to trust instead of the system's.
     """
@@ -408,6 +410,7 @@ class Profile:
     backup_directory: str | None = None
     uploads: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, mapping: object) -> Profile:
@@ -565,6 +568,7 @@ def _profile(reader: Reader) -> Profile | None:
         "backup_directory": reader.text("backup_directory", _absolute),
         "uploads": reader.texts("uploads", _relative),
         "volumes": reader.texts("volumes", _volume),
+        "images": _images(reader),
     }
     reader.refuse_unknown()
     if not optional["compose_files"]:
@@ -591,6 +595,25 @@ def _profile(reader: Reader) -> Profile | None:
         base_url=(base_url or "").rstrip("/"),
         **optional,
     )
+
+
+def _images(reader: Reader) -> dict[str, dict[str, str]]:
+    value = reader.raw("images")
+    releases = value if isinstance(value, Mapping) else {}
+    if value is not None and not isinstance(value, Mapping):
+        reader.problem("images", "must be a mapping of releases, each with the image of each service")
+    found: dict[str, dict[str, str]] = {}
+    for version, services in releases.items():
+        found[str(version)] = {}
+        if not isinstance(services, Mapping):
+            reader.problem(f"images.{version}", "must be a mapping of services to images")
+            continue
+        for service, image in services.items():
+            if isinstance(image, str) and _DIGEST.fullmatch(image):
+                found[str(version)][str(service)] = image
+            else:
+                reader.problem(f"images.{version}.{service}", "must name an image by digest: registry/name@sha256:...")
+    return found
 
 
 def _repository(reader: Reader) -> Repository | None:

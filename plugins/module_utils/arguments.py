@@ -73,6 +73,7 @@ SITE_ARGUMENTS: dict[str, Any] = {
             "state_directory": {"type": "str"},
             "backup_directory": {"type": "str"},
             "uploads": {"type": "list", "elements": "str"},
+            "images": {"type": "dict"},
             "volumes": {"type": "list", "elements": "str"},
             "redis": {"type": "dict"},
             "proxy": {"type": "dict"},

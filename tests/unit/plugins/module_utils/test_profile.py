@@ -219,3 +219,19 @@ def test_the_text_of_a_profile_shows_no_password() -> None:
 
 def test_the_message_about_a_form_shows_no_password() -> None:
     assert PASSWORD not in str(problems(changed("login/form/session[password]", [PASSWORD])))
+
+
+def test_images_are_named_by_digest_for_each_release() -> None:
+    image = f"registry.example.test:5000/swarm/web@sha256:{'1' * 64}"
+    assert Profile.parse({**SMALL, "images": {"1.1.0": {"web": image}}}).images == {"1.1.0": {"web": image}}
+    assert Profile.parse({**SMALL, "images": {}}).images == {}
+    for wrong in ("swarm:1.1.0", "registry.example.test/swarm:1.1.0", image[:-1], f"--all/{image}", f"{image} x", 7):
+        assert problems({**SMALL, "images": {"1.1.0": {"web": wrong}}}) == [
+            "application.images.1.1.0.web: must name an image by digest: registry/name@sha256:..."
+        ]
+    assert problems({**SMALL, "images": [image]}) == [
+        "application.images: must be a mapping of releases, each with the image of each service"
+    ]
+    assert problems({**SMALL, "images": {"1.1.0": image}}) == [
+        "application.images.1.1.0: must be a mapping of services to images"
+    ]
