@@ -204,7 +204,13 @@ class Prober:
     def _pages(self, _request: Request) -> Findings:
         pages = self.profile.pages
         with ThreadPoolExecutor(max(1, min(4, len(pages)))) as pool:
-            return _only(pool.map(lambda page: probe_page(self._session, page, self.clock), pages))
+            seen = list(pool.map(lambda page: probe_page(self._session, page, self.clock), pages))
+        # the login led to one of them, which has filled its cache before it was looked at
+        path, seconds = self._session.landing()
+        return _only(
+            replace(item, value=max(item.value, seconds)) if item.value and item.subject == path else item
+            for item in seen
+        )
 
     def _health(self, request: Request) -> Findings:
         health = self.profile.health

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -114,6 +115,13 @@ class Session:
         self._lock = threading.Lock()
         self._open = profile.login is None
         self._refusal: str | None = None
+        self._landing = ("", 0.0)
+
+    def landing(self) -> tuple[str, float]:
+        """The page that the login led to, and how many seconds it took; told once, as it was loaded."""
+        with self._lock:
+            landing, self._landing = self._landing, ("", 0.0)
+        return landing
 
     def visitor(self) -> Visitor:
         """Return a logged-in visitor; LoginError when the application lets nobody in."""
@@ -145,10 +153,13 @@ class Session:
         if not target.startswith("/"):
             raise LoginError(f"POST {login.path}: {visitor.wrong(answer, (200,))}")
         # As a browser does; where sessions live on the server, this also settles the CSRF token before windows part.
+        begun = time.monotonic()
         try:
-            visitor.get(target)
+            answer = visitor.get(target)
         except HttpError:
             return
+        if answer.ok:
+            self._landing = target, round(time.monotonic() - begun, 3)
 
     @staticmethod
     def _checked(visitor: Visitor, path: str) -> None:

@@ -47,7 +47,7 @@ RUBY
 git add --all && git commit --quiet --message 'Release {SLOW}' && git tag {SLOW}
 git push --quiet origin --tags
 """
-# Four clients that keep their connections and ask 10 times a second each, for so many seconds.
+# Four clients that keep their connections.
 LOAD = """
 jar=$(mktemp)
 page() { curl --silent --cookie "$jar" --cookie-jar "$jar" --header 'Host: swarm.example.test' "$@"; }
@@ -56,7 +56,7 @@ page --output /dev/null --data-urlencode "authenticity_token=$token" \
   --data-urlencode "session[email]=operator@example.test" \
   --data-urlencode "session[password]=$(sed -n 's/^OPERATOR_PASSWORD=//p' /opt/swarm/.env)" http://127.0.0.1/login
 for client in 1 2 3 4; do
-  page --max-time $SECONDS_OF_LOAD --rate 10/s --output /dev/null "http://127.0.0.1/campaigns/[1-200]" \
+  page --max-time $SECONDS_OF_LOAD --rate $RATE/s --output /dev/null "http://127.0.0.1/campaigns/[1-200]" \
     "http://127.0.0.1/agents/[1-120]" >/dev/null 2>&1 &
 done
 """
@@ -113,9 +113,9 @@ class Arena:
         redis = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli"
         self.sh(f"{redis} SET fault:{name} {value}" if value else f"{redis} DEL fault:{name}")
 
-    def load(self, seconds: int) -> None:
-        """Let clients read pages for a while, beside whatever comes."""
-        self.sh(f"SECONDS_OF_LOAD={seconds}\n{LOAD}")
+    def load(self, seconds: int, rate: int = 10) -> None:
+        """Let four clients read pages for a while, beside whatever comes; `rate` pages a second each."""
+        self.sh(f"SECONDS_OF_LOAD={seconds} RATE={rate}\n{LOAD}")
 
     def go_back(self) -> None:
         """Let the base release stand."""

@@ -174,6 +174,15 @@ def test_a_wrong_host_name_is_named(application: Application, prober: Build) -> 
     assert application.asked
 
 
+@pytest.mark.promise("R3")
+def test_a_page_that_fills_its_cache_when_the_login_leads_to_it_took_as_long_as_that(
+    application: Application, prober: Build
+) -> None:
+    application.answers("GET /agents", Answer(200, page("Agents"), delay=0.5), Answer(200, page("Agents")))
+    first, second = prober().run(Request(("pages",), looks=2)).observations
+    assert (first.value or 0) > 0.45 > (second.value or 1)
+
+
 def test_one_login_serves_all_looks(application: Application, prober: Build) -> None:
     pages = [{"path": "/agents"}, {"path": "/campaigns"}]
     seen = prober(pages=pages).run(Request(("pages", "health"), looks=3)).observations
