@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[3]
 ANSWERS = """
 import json
 import os
+import time
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
@@ -47,9 +48,12 @@ class ActionModule(ActionBase):
         if story == "lost":
             return {"failed": True, "lost_host": True, "msg": f"{site} cannot be reached (no route): check its power"}
         run = {"id": "1", "token": 7, "verb": "deploy", "release": "1.2.0", "previous": "1.1.0", "commit": "c0ffee"}
-        return {"run": run, "already": False, "observations": [], "plan": ["deploy"]}
+        expected = {"release": "1.1.0", "seconds": 74.0, "phases": {"stage": 3.0}}
+        return {"run": run, "already": False, "observations": [], "plan": ["deploy"], "expected": expected}
 
     def stage(self, site, story, stands):
+        if story == "slow":
+            time.sleep(2.6)
         return {"changed": True}
 
     def backup(self, site, story, stands):
@@ -121,22 +125,32 @@ def collection(directory: Path) -> Path:
     return directory / "collections"
 
 
-def play(directory: Path, stories: list[str], *options: str, **variables: object) -> Played:
-    """Deploy 1.2.0 to as many sites as there are stories."""
+def written(directory: Path, stories: list[str], **variables: object) -> Path:
+    """The inventory of as many sites as there are stories, and where 1.2.0 comes."""
     sites = {f"site{number}": {"story": story} for number, story in enumerate(stories, 1)}
     given = {"application": {"name": "swarm"}, "application_environment": {}, "release_version": "1.2.0", **variables}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     inventory = directory / "inventory.yml"
     inventory.write_text(yaml.safe_dump({"sites": {"hosts": sites, "vars": {**local, **given}}}))
+    return inventory
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """What leads a playbook to the stories."""
+    return {"ANSIBLE_COLLECTIONS_PATH": str(collection(directory)), "FLEET_DIRECTORY": str(directory)}
+
+
+def play(directory: Path, stories: list[str], *options: str, **variables: object) -> Played:
+    """Deploy 1.2.0 to as many sites as there are stories."""
     done = ansible_playbook(
         directory / "records",
         "-i",
-        inventory,
+        written(directory, stories, **variables),
         *options,
         ROOT / "playbooks/deploy.yml",
         directory=directory,
         timeout=900,
-        environment={"ANSIBLE_COLLECTIONS_PATH": str(collection(directory)), "FLEET_DIRECTORY": str(directory)},
+        environment=environment(directory),
     )
     calls, record = directory / "calls", directory / "records/latest.json"
     return Played(

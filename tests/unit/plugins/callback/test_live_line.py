@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import yaml
 from ansible_collections.slipway.release.plugins.plugin_utils._live_line import wanted
 
 from tests.unit.playing import ansible_playbook
+from tests.unit.plugins import fleet
 
 ROOT = Path(__file__).parents[4]
 CANARY = "canary-2d91e"
@@ -52,9 +54,9 @@ def written(directory: Path) -> tuple[str, ...]:
     return "-i", str(inventory), str(playbook)
 
 
-def on_a_terminal(directory: Path, columns: int, environment: Mapping[str, str] | None = None) -> str:
+def on_a_terminal(directory: Path, columns: int, environment: Mapping[str, str] | None = None, *typed: str) -> str:
     """All that a terminal of so many columns was sent."""
-    arguments = written(directory)
+    arguments = typed or written(directory)
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     given = {
@@ -79,7 +81,7 @@ def on_a_terminal(directory: Path, columns: int, environment: Mapping[str, str] 
 
 
 def _read(leader: int) -> Iterator[bytes]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         try:
             found = os.read(leader, 65536)
@@ -148,6 +150,16 @@ def test_what_the_terminal_has_in_the_end_is_what_a_pipe_gets(tmp_path: Path) ->
 )
 def test_who_wants_none_or_keeps_what_is_printed_gets_none(tmp_path: Path, environment: dict[str, str]) -> None:
     assert LINE not in on_a_terminal(tmp_path, 79, environment)
+
+
+@pytest.mark.timeout(900)
+def test_a_deploy_says_what_the_last_one_took_by_the_site_s_own_ledger(tmp_path: Path) -> None:
+    inventory = fleet.written(tmp_path, ["slow"])
+    deploy = ("-i", str(inventory), str(ROOT / "playbooks/deploy.yml"))
+    sent = on_a_terminal(tmp_path, 79, fleet.environment(tmp_path), *deploy)
+    found = re.findall(r"\rdeploy [0-9:]+ of about 1:14, stage 0:02 of about 0:03, site1 *\r", sent)
+    assert found, sent
+    assert "site1: swarm 1.2.0 DEPLOYED" in screen(sent)
 
 
 @pytest.mark.promise("U3")
