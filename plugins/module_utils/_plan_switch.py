@@ -323,7 +323,9 @@ def renew_web(site: Site, release: Release, since: float) -> Step:
     def renew() -> dict[str, Any]:
         traffic, leaving = traffic_of(site), disturbed()
         for item in leaving:
-            _send_away(site, traffic, web_of(site, release).renew(item), [item])
+            staying = web_of(site, release).renew(item)
+            await_answers(site, release, staying)
+            _send_away(site, traffic, staying, [item])
             site.docker.remove([item.id])
         return {"renewed": [item.name for item in leaving]}
 
