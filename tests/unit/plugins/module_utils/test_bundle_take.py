@@ -36,7 +36,7 @@ class Taking:
                 ledger=self.ledger,
                 runner=self.engine,
                 docker=Docker(self.engine),
-                profile=SimpleNamespace(name="swarm"),
+                profile=SimpleNamespace(name="swarm", images={}),
                 kept_name=lambda service, version: f"slipway/swarm-{service}:{version}",
             ),
         )
