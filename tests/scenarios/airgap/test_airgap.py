@@ -25,6 +25,7 @@ Play = Callable[..., Run]
 
 INVENTORY = "molecule/airgap/inventory"
 CONTROLLER = f"{HOME}/slipway"
+STATE = "/var/lib/slipway/swarm"
 INCOMING = "/var/lib/slipway/incoming"
 # nobody agreed on a window with a host that lasts some minutes
 WINDOW = {"release_gates": {"window": {"waived": "a throwaway host has no customers", "by": "the lab"}}}
@@ -41,7 +42,8 @@ def make_controller(version: str) -> str:
 
 def run(playbook: str, version: str) -> str:
     """What a playbook prints that is run at the site, by the controller that was made there."""
-    given = {**WINDOW, "release_version": version, "monitor_looks": 2, "monitor_interval": 1, "site_watch_hours": 0}
+    monitor = {"monitor_looks": 2, "monitor_interval": 1, "site_watch_hours": 1, "site_watch_every": 10}
+    given = {**WINDOW, **monitor, "release_version": version}
     return SITE.sh(
         f'cd {CONTROLLER} && .venv/bin/ansible-playbook {playbook} -i airgap -e "$(cat)" 2>&1 || echo FAILED',
         user=OWNER,
@@ -113,8 +115,10 @@ def test_the_release_comes_in_from_the_bundle(look: Look) -> None:
     seen = look()
     assert seen.release == "1.1.0"
     assert seen.leftovers == []
-    brought = json.loads(SITE.sh("cat /var/lib/slipway/swarm/releases/1.1.0/bundle.json"))["images"]
+    brought = json.loads(SITE.sh(f"cat {STATE}/releases/1.1.0/bundle.json"))["images"]
     assert {item.service: item.image for item in seen.containers if item.running} == brought
+    # and the host watches it by itself
+    SITE.sh(f"for i in $(seq 600); do [ -s {STATE}/watch/looks.jsonl ] && exit 0; sleep 0.1; done; exit 1")
 
 
 @pytest.mark.promise("R2", "R6", "U4", "X1", "X2")
@@ -134,6 +138,14 @@ def test_a_bad_release_that_came_as_a_difference_is_taken_back(look: Look) -> No
     assert "POST /campaigns: 500" in done
     after = look()
     assert (after.release, after.schema, after.leftovers) == ("1.1.0", before.schema, [])
+
+
+@pytest.mark.promise("R6", "X2")
+def test_an_operator_goes_back_without_any_bundle(look: Look) -> None:
+    done = run("rollback.yml", "1.1.0")
+    assert "FAILED" not in done, done
+    seen = look()
+    assert (seen.release, seen.leftovers) == ("1.0.0", [])
 
 
 @pytest.mark.promise("X2")
