@@ -8,8 +8,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from lab._common import ROOT, LabError
 from lab.host import Host
@@ -19,6 +19,7 @@ from tests.faults.cells import FAULTS, NOISE, Cell, Result, play
 
 PAGE = ROOT / "docs" / "faults.md"
 WORK = ROOT / "build" / "faults"
+PLAYED = WORK / "played.jsonl"
 LONGEST = 115 * 60  # seconds after which nothing more begins
 PREFACE = """# What is found, and what is left alone
 
@@ -33,7 +34,9 @@ def arguments() -> argparse.Namespace:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--host", default="site1", help="the lab host to play on (default: %(default)s)")
-    parser.add_argument("--only", nargs="*", type=int, help="the numbers of the lines to play")
+    parser.add_argument(
+        "--only", nargs="*", type=int, help="the numbers of the lines to play; the others stay as they were"
+    )
     parser.add_argument("--list", action="store_true", help="name the lines and end")
     return parser.parse_args()
 
@@ -48,14 +51,38 @@ def row(number: int, cell: Cell, result: Result) -> str:
     return "| " + " | ".join(str(column).replace("|", "/").replace("\n", " ") for column in (*columns, verdict)) + " |"
 
 
-def page(played: Sequence[tuple[int, Cell, Result]], said: str) -> str:
+@dataclass(frozen=True)
+class Played:
+    """What came of a line, as it is kept."""
+
+    number: int
+    name: str
+    row: str
+    ok: bool
+    commit: str
+    day: str
+
+
+def kept(cells: Mapping[int, Cell]) -> dict[int, Played]:
+    """What was kept; of a line that was played again the last, and nothing of one that is another by now."""
+    lines = PLAYED.read_text().splitlines() if PLAYED.exists() else []
+    found = {item.number: item for item in (Played(**json.loads(line)) for line in lines)}
+    return {number: found[number] for number in cells if number in found and found[number].name == cells[number].name}
+
+
+def page(played: Mapping[int, Played], cells: Mapping[int, Cell]) -> str:
     """The page with both tables."""
+    every = list(played.values())
+    days, commits = sorted({item.day for item in every}), list(dict.fromkeys(item.commit for item in every))
+    wrong = sum(not item.ok for item in every)
+    said = f"{' and '.join(days)}, commit {', '.join(commits)}, {machine()}: "
+    said += f"{len(every)} lines, {wrong} not as they should be."
     head = "| # | what happens | when | criterion | what came of it | s | what was seen | |\n|" + " --- |" * 8
     tables = []
-    for title, cells in (("Faults", FAULTS), ("Healthy noise", NOISE)):
-        lines = [row(*item) for item in played if item[1] in cells]
+    for title, group in (("Faults", FAULTS), ("Healthy noise", NOISE)):
+        lines = [played[number].row for number, cell in cells.items() if cell in group]
         tables.append(f"## {title}\n\n" + "\n".join([head, *lines]) + "\n")
-    return f"{PREFACE}\n{said}\n" + "\n".join(tables)
+    return f"{PREFACE}\n{said}\n\n" + "\n".join(tables)
 
 
 def main() -> int:
@@ -68,9 +95,14 @@ def main() -> int:
             print(f"{number:3} {cell.name}: {cell.expected}")
         return 0
     WORK.mkdir(parents=True, exist_ok=True)
+    if asked.only is None:
+        PLAYED.unlink(missing_ok=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
     arena = Arena(Host(asked.host), WORK / asked.host)
     arena.begin()
-    played: list[tuple[int, Cell, Result]] = []
+    wrong = 0
     for number, cell in wanted.items():
         if time.monotonic() - began > LONGEST:
             break
@@ -78,21 +110,20 @@ def main() -> int:
             result = play(arena, cell)
         except (LabError, subprocess.SubprocessError, KeyError, ValueError) as error:
             result = Result(False, "could not be played", None, None, str(error)[-300:])
-        played.append((number, cell, result))
-        with (WORK / "played.jsonl").open("a") as stream:
-            stream.write(json.dumps({"number": number, "name": cell.name, **asdict(result)}) + "\n")
-        print(row(number, cell, result), flush=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
-    wrong = sum(not result.ok for _, _, result in played)
-    today, minutes = dt.datetime.now(tz=dt.UTC).date(), (time.monotonic() - began) / 60
-    said = f"{today}, commit {commit}, {machine()}: {len(played)} of {len(numbered)}"
-    said += f", {wrong} not as they should be; {minutes:.0f} min.\n"
-    print(said)
-    if len(played) == len(numbered):
-        PAGE.write_text(page(played, said))
-    return 1 if wrong or len(played) < len(wanted) else 0
+        line, today = row(number, cell, result), str(dt.datetime.now(tz=dt.UTC).date())
+        with PLAYED.open("a") as stream:
+            stream.write(json.dumps(asdict(Played(number, cell.name, line, result.ok, commit, today))) + "\n")
+        print(line, flush=True)
+        wrong += not result.ok
+    played = kept(numbered)
+    left = sorted(wanted.keys() - played.keys())
+    print(
+        f"faults: {wrong} of those played are not as they should be"
+        + (f"; no time was left for {left}" if left else "")
+    )
+    if played.keys() == numbered.keys():
+        PAGE.write_text(page(played, numbered))
+    return 1 if wrong or left else 0
 
 
 if __name__ == "__main__":
