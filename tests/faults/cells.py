@@ -15,6 +15,7 @@ FOUND_WITHIN, LEFT_ALONE_FOR = 240.0, 60.0  # seconds
 Act = Callable[[Arena], object]
 TAKEN_BACK, WARNED, REFUSED, ALONE = "taken back", "warned of", "refused", "left alone"
 WEB = "docker ps --quiet --filter label=com.docker.compose.service=web"
+DATABASE = "docker ps --quiet --filter label=com.docker.compose.service=postgres"
 WORKER = "docker ps --quiet --filter label=com.docker.compose.service=worker"
 REDIS = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli"
 # As the kernel does it; where there is none to kill, nothing happens.
@@ -130,7 +131,10 @@ def agents_return(arena: Arena) -> None:
 
 
 def many_rows(arena: Arena) -> None:
-    """Let there be so many tasks that an index matters, and clients who look at them."""
+    """Let there be so many tasks that an index matters, clients who look at them, and PostgreSQL count what they take."""
+    arena.query("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
+    arena.sh(f"docker restart $({DATABASE}) >/dev/null; until docker exec $({DATABASE}) pg_isready; do sleep 0.2; done")
+    arena.query("CREATE EXTENSION pg_stat_statements")
     arena.query(
         "INSERT INTO tasks (campaign_id, agent_id, status, created_at, updated_at) "
         "SELECT c.id, a.id, 'done', timestamp '2020-01-01', now() FROM campaigns c, agents a, generate_series(1, 20); "
@@ -141,8 +145,10 @@ def many_rows(arena: Arena) -> None:
 
 
 def few_rows(arena: Arena) -> None:
-    """Take them away."""
-    arena.query("DELETE FROM tasks WHERE created_at = timestamp '2020-01-01'; VACUUM tasks")
+    """Take all that away."""
+    arena.go_back()
+    arena.query("DELETE FROM tasks WHERE created_at = timestamp '2020-01-01'")
+    arena.query("DROP EXTENSION pg_stat_statements")
 
 
 def reports(arena: Arena) -> dict[str, object]:
