@@ -131,7 +131,7 @@ def agents_return(arena: Arena) -> None:
 
 
 def many_rows(arena: Arena) -> None:
-    """Let there be so many tasks that an index matters, clients who look at them, and PostgreSQL count what they take."""
+    """Let there be so many tasks that an index matters, clients who look at them, and PostgreSQL count it."""
     arena.query("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
     arena.sh(f"docker restart $({DATABASE}) >/dev/null; until docker exec $({DATABASE}) pg_isready; do sleep 0.2; done")
     arena.query("CREATE EXTENSION pg_stat_statements")
