@@ -61,12 +61,11 @@ def ours(day: Day) -> int | None:
         ]
         for (metric, baseline), share in zip(mine, shares([item for _, item in mine]), strict=True):
             assert criterion.counts is not None  # noqa: S101 - the type checker's
-            error, tally = criterion.counts.error * share, Tally(baseline)
+            error, tally = criterion.counts.error * share, Tally(baseline, criterion.counts.growth)
             for minute in range(first):
                 events, trials = metric[DAY + minute]
                 tally.add(minute * 60, events, trials)
-                # without events the statistic can only fall
-                evidence = tally.strongest(error, criterion.counts.at_least) if events else None
+                evidence = tally.evidence(error)
                 if evidence is not None and evidence.decided:
                     first = minute
                     break

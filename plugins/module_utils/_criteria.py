@@ -49,11 +49,12 @@ class Counts:
 
     :param error: the probability that a release under which nothing became more frequent is ever found guilty: of all
         subjects and all looks together.
-    :param at_least: how many times as frequent it must have become to matter.
+    :param growth: how many times as frequent is looked for. What grew by its square root speaks neither for it nor
+        against it.
     """
 
     error: float
-    at_least: float = 1.5
+    growth: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,8 @@ def _criterion(reader: Reader) -> Criterion | None:
 
 def _counts(reader: Reader) -> Counts | None:
     error = reader.number("error", None, least=1e-6, most=0.1)
-    at_least = reader.number("at_least", Counts.at_least, least=1, most=_HIGHEST)
-    return None if error is None or at_least is None else Counts(error, at_least)
+    growth = reader.number("growth", Counts.growth, least=1.2, most=10)
+    return None if error is None or growth is None else Counts(error, growth)
 
 
 def judge(
@@ -317,23 +318,23 @@ class _Comparisons:
                 key = " ".join((criterion.id, *place))
                 self._errors[key] = criterion.counts.error * share
                 try:
-                    self._tallies[key] = Tally(item, kept.get(key))
+                    self._tallies[key] = Tally(item, criterion.counts.growth, kept.get(key))
                     self._latest[key] = str(kept[key]["at"]) if key in kept else ""
                 except (KeyError, TypeError, ValueError) as error:
                     raise CriteriaError(_NO_STATE) from error
-                self._weigh(criterion.counts, key)
+                self._weigh(key)
 
-    def _weigh(self, counts: Counts, key: str) -> None:
-        self._evidence[key] = self._tallies[key].strongest(self._errors[key], counts.at_least)
+    def _weigh(self, key: str) -> None:
+        self._evidence[key] = self._tallies[key].evidence(self._errors[key])
 
     def add(self, criterion: Criterion, item: Observation) -> None:
         """Count what an observation counted; without a baseline there is nothing to compare it with."""
         key = f"{criterion.id} {item.probe} {item.subject}"
-        if key not in self._tallies or criterion.counts is None or item.value is None or item.of is None:
+        if key not in self._tallies or item.value is None or item.of is None:
             return
         self._tallies[key].add(parse_timestamp(item.at).timestamp(), item.value, item.of)
         self._latest[key] = item.at
-        self._weigh(criterion.counts, key)
+        self._weigh(key)
 
     def decided(self) -> list[tuple[str, Observation]]:
         """What is found to have become more frequent, as of now."""

@@ -2,8 +2,9 @@
 """Whether something happens more often than before the release: one sequential test on counts, valid at every look.
 
 Events (errors, failed jobs, slow requests) are counted out of trials (requests, jobs). The statistic is a test
-martingale: a mixture of likelihood ratios that is not expected to grow where the rate is still that of the baseline,
-however often and at whatever moment somebody looks. The probability that it ever reaches 1 / error is at most `error`.
+martingale: how much more likely the counts are where the rate has grown than where it is still that of the baseline. It
+is not expected to grow where nothing has changed, however often and at whatever moment somebody looks: the probability
+that it ever reaches 1 / error is at most `error`.
 
 - J. Ville: Etude critique de la notion de collectif, 1939: the inequality.
 - H. Robbins: Statistical Methods Related to the Law of the Iterated Logarithm. Annals of Mathematical Statistics, 1970:
@@ -12,18 +13,26 @@ however often and at whatever moment somebody looks. The probability that it eve
 - A. Ramdas, P. Grünwald, V. Vovk, G. Shafer: Game-Theoretic Statistics and Safe Anytime-Valid Inference. Statistical
   Science, 2023.
 
-What is real is not Poisson. The baseline's blocks of ten minutes say how far from it:
+What is real is no Poisson process, so that both likelihoods are those of one hidden Markov model. What is hidden is
+summed out by its forward filter, which leaves their ratio a martingale (L. E. Baum, T. Petrie, G. Soules, N. Weiss: A
+Maximization Technique Occurring in the Statistical Analysis of Probabilistic Functions of Markov Chains. Annals of
+Mathematical Statistics, 1970). Hidden are:
 
-- bursts: what a block holds far beyond twice what was expected is cut off, in the baseline as after the release;
-- clusters and unrest: how much more than Poisson counts blocks scatter divides all counts (a quasi-likelihood): two
-  errors with one cause are little more than one, and a block is at most 1 / _LEAST_UNREST, however much it holds;
-- drift: how far blocks near each other move together is how far the rate wanders by itself. Under the null hypothesis
-  the rate is the baseline's times a factor with that variance (a gamma distribution: the counts are negative
-  binomial), to which comes what is unknown of the baseline: a rate known from 20 events is hardly known.
+- drift: the logarithm of the rate wanders around that of the baseline and returns, as an Ornstein-Uhlenbeck process.
+  How far, blocks of ten minutes say that lie near each other; to it comes what a day cannot tell of its own mean. On a
+  grid it is Ehrenfest's urn, whose law is binomial (K. A. Kopecky, R. M. H. Suen: Finite State Markov-Chain
+  Approximations to Highly Persistent Processes. Review of Economic Dynamics, 2010);
+- bursts: now and then the rate is 2 or 4 times as high for some minutes, under a good release as under a bad one;
+- the change: with the release or, less likely, in any minute after it (A. N. Shiryaev: On Optimum Methods in Quickest
+  Detection Problems. Theory of Probability and Its Applications, 1963).
 
-So the guarantee is that of a model whose parameters are estimated from a day. `bench/judge` measures what it is worth
-on days that do not follow it. Trials take the time of day out of the traffic; what the rate itself does over the day is
-drift. What doubles now and then by itself is not told from a doubled rate by this test: such a release stands.
+Errors come in clusters. How many times as much as Poisson counts blocks scatter divides the logarithm of a likelihood:
+two errors with one cause are little more than one (R. W. M. Wedderburn: Quasi-Likelihood Functions, Generalized Linear
+Models, and the Gauss-Newton Method. Biometrika, 1974).
+
+The guarantee is that of this model, some of whose parameters are estimated from a day. `bench/judge` measures what it
+is worth on days that do not follow it. Trials take the time of day out of the traffic; what the rate itself does over
+the day is drift. What doubles now and then for an hour by itself is not told from a doubled rate.
 """
 
 from __future__ import annotations
@@ -33,17 +42,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Seconds of a block, before the release and after it. Fewer blocks are no baseline, fewer events no decision.
+# Seconds of a block of the baseline. Fewer blocks are no baseline, fewer events no decision.
 BLOCK, LEAST_BLOCKS, LEAST_EVENTS = 600, 36, 20
-# A block counts for what was expected so many times, and so many standard deviations; or for so many events.
-_TIMES, _DEVIATIONS, _FEW = 2.0, 2.0, 3.0
-_LEAST_CLUSTERS, _MOST_CLUSTERS, _LEAST_UNREST, _LEAST_DRIFT = 1.1, 3.0, 0.15, 0.01
-# Blocks at most so far apart say how the rate drifts.
-_LAGS = 3
-# How many times as often it may happen now, and how much is bet on that.
-_EFFECTS = tuple((effect, math.log(effect), math.log(bet)) for effect, bet in ((2.0, 0.85), (4.0, 0.15)))
-# A window begins with the release, and has most of the error; one more begins after every so many blocks.
-_FIRST, _PAUSE, _MOST_WINDOWS = 0.9, 6, 48
+_MINUTE, _DAY = 60, 1440
+# A block of the baseline counts for so many times what was expected and so many deviations, or for so many events.
+_TIMES, _DEVIATIONS, _FEW = 2.0, 3.0, 5.0
+# How many times as much as Poisson counts the counts of a look scatter: supposed, as if so many events had said so, and
+# limits of it. Beyond it, looks differ by a tenth by themselves.
+_CLUSTERS, _SAID, _LEAST_CLUSTERS, _MOST_CLUSTERS, _ROUGH = 1.5, 50.0, 1.1, 3.0, 0.1**2
+# The variance of the logarithm of the rate as it is supposed to be where the baseline is silent, and at least.
+_DRIFT, _LEAST_DRIFT = 0.15**2, 0.13**2
+# Blocks at most so far apart say how the rate drifts. It returns within so many minutes.
+_LAGS, _RETURN = 3, 60.0
+# The urn: values of a standardized drift, how probable each is, and how many balls of one kind there are.
+_BALLS = 6
+_GRID = tuple((2 * number - _BALLS) / math.sqrt(_BALLS) for number in range(_BALLS + 1))
+_URN = tuple(math.comb(_BALLS, number) / 2**_BALLS for number in range(_BALLS + 1))
+# How many times as high a rate is in no burst, in a low one and in a high one. One comes each eight hours and lasts ten
+# minutes on average, half of them are high. Of a look no more counts than the highest one explains, or so many events.
+_BURSTS, _COME, _GO, _LOW = (1.0, 2.0, 4.0), 3 / _DAY, 1 / 10, 0.5
+_HIGHEST, _ALWAYS = _BURSTS[-1], 4.0
+# What is bet on a rate that grew as much as is looked for, and on one that grew by its square. So much of it is bet on
+# the release itself, the rest on the minutes of the day after it.
+_BETS, _AT_ONCE = (0.85, 0.15), 0.95
+# A look that follows after more minutes than this one finds hardly anything of what was hidden.
+_LONGEST = 600
+# Evidence beyond it is not told apart.
+_MOST = 1e100
 # How much of the error is shared equally among subjects; the rest goes where most is to be seen.
 _EQUALLY = 0.1
 
@@ -52,20 +77,19 @@ _EQUALLY = 0.1
 class Baseline:
     """How often something happened before the release.
 
+    :param events: how many there were, `trials` of how many; both as they were counted.
     :param rate: events for each trial, bursts cut off.
-    :param usual: events to be expected in a block.
-    :param clusters: how many times as much as Poisson counts blocks scatter where little is to be expected.
-    :param unrest: the variance of the factor by which the rate differs from one block to the next.
-    :param drift: the variance of the factor by which it wanders slowly, and of what is unknown of it.
+    :param clusters: how many times as much as Poisson counts its counts scatter.
+    :param drift: the variance of the logarithm of the rate after the release, around that of `rate`.
+    :param returns: the minutes after which a drift is down to 1 / e of itself.
     """
 
     events: float
     trials: float
     rate: float
-    usual: float
     clusters: float
-    unrest: float
     drift: float
+    returns: float
 
     @classmethod
     def of(cls, blocks: Sequence[Sequence[float]]) -> Baseline | None:
@@ -82,33 +106,26 @@ class Baseline:
             rate = (sum(kept) + 0.5) / trials
         expected = [rate * tried for _, tried in full]
         beyond = [count - mean for count, mean in zip(kept, expected)]
-        drift = max(_LEAST_DRIFT, _together(beyond, expected))
-        clusters, scatter = _scatter(beyond, expected)
-        unrest, usual = max(0.0, scatter - drift), sum(expected) / len(expected)
-        unknown = (clusters + unrest * usual) / sum(expected)
-        return cls(events, trials, rate, usual, clusters, unrest, drift + unknown)
+        together, possible = _together(beyond, expected)
+        scatter = sum(item * item for item in beyond) - max(0.0, together) * sum(mean * mean for mean in expected)
+        # each time the mean of what was supposed and of what was seen, each as much as it is worth
+        clusters = (_SAID * _CLUSTERS + scatter) / (_SAID + sum(expected))
+        clusters = min(max(_LEAST_CLUSTERS, clusters), _MOST_CLUSTERS)
+        supposed, seen = 1 / _DRIFT**2, possible / clusters**2
+        wanders = max(_LEAST_DRIFT, (supposed * _DRIFT + seen * together) / (supposed + seen))
+        # what the mean of some hours says of the rate, from which it also drifted
+        unknown = clusters / (events + 1) + 2 * wanders * _RETURN * _MINUTE / (BLOCK * len(full))
+        drift = wanders + unknown
+        return cls(events, trials, rate, clusters, drift, (wanders * _RETURN + unknown * _DAY) / drift)
 
 
-def _together(beyond: Sequence[float], expected: Sequence[float]) -> float:
-    """How far blocks near each other move together: their covariance, relative to what was expected."""
+def _together(beyond: Sequence[float], expected: Sequence[float]) -> tuple[float, float]:
+    """How far blocks near each other move together: their covariance, relative to what was expected, and that."""
     moved = possible = 0.0
     for lag in range(1, _LAGS + 1):
         moved += sum(one * other for one, other in zip(beyond, beyond[lag:]))
         possible += sum(one * other for one, other in zip(expected, expected[lag:]))
-    return moved / possible
-
-
-def _scatter(beyond: Sequence[float], expected: Sequence[float]) -> tuple[float, float]:
-    """The variance of blocks as clusters * expected + unrest * expected², by two moments."""
-    count, total, square = len(expected), sum(expected), sum(mean * mean for mean in expected)
-    seen = sum(item * item for item in beyond)
-    relative = sum(item * item / mean for item, mean in zip(beyond, expected))
-    apart = count * square - total * total
-    # blocks that are all alike cannot tell one from the other
-    clusters = (relative * square - seen * total) / apart if apart > total * total * 1e-9 else seen / total
-    clusters = min(max(_LEAST_CLUSTERS, clusters), _MOST_CLUSTERS)
-    unrest = (seen - clusters * total) / square
-    return (clusters, unrest) if unrest > 0 else (max(_LEAST_CLUSTERS, seen / total), 0.0)
+    return moved / possible, possible
 
 
 def _capped(events: float, expected: float) -> float:
@@ -123,10 +140,10 @@ def shares(baselines: Sequence[Baseline]) -> list[float]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the window that is closest to a decision says.
+    """What speaks for a rate that has grown.
 
-    :param since: when it began, in seconds since the epoch.
-    :param events: how many there were in it, bursts cut off.
+    :param since: the last moment at which nothing spoke for it, in seconds since the epoch.
+    :param events: how many there were since then, bursts cut off.
     :param expected: how many were to be expected at the baseline's rate.
     :param statistic: the natural logarithm of the test martingale.
     :param threshold: the natural logarithm of what it has to reach.
@@ -148,99 +165,133 @@ class Evidence:
 class Tally:
     """What was counted of one subject since the release: small, and enough to go on from.
 
-    Counts may come in any portions; within a block their order does not matter.
+    It holds how likely each state is of what is hidden, together with all that was counted, relative to all states in
+    which nothing changed: for each of no change, a growth and its square, each kind of burst, and each drift.
 
+    :param growth: how many times as frequent is looked for.
     :param kept: what `to_dict` returned.
     :raises KeyError, TypeError, ValueError: it is something else.
     """
 
-    def __init__(self, baseline: Baseline, kept: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, baseline: Baseline, growth: float, kept: Mapping[str, Any] | None = None) -> None:
         self.baseline = baseline
-        kept = kept or {"block": None, "now": [0, 0], "before": [0, 0, 0, 0], "last": 0, "blocks": 0, "windows": []}
-        self._block: int | None = kept["block"]
-        # events and trials of this block; of the blocks before it those, and both weighted
-        self._now: list[float] = [float(kept["now"][0]), float(kept["now"][1])]
-        self._before = _four(kept["before"])
-        self._last, self._blocks = float(kept["last"]), int(kept["blocks"])
-        self._windows = [(int(number), float(since), _four(then)) for number, since, then in kept["windows"]]
+        self._growths = (1.0, growth, growth * growth)
+        deviation = math.sqrt(baseline.drift)
+        self._drifts = [(deviation * value, math.exp(deviation * value)) for value in _GRID]
+        self._factors = {times * burst: math.log(times * burst) for times in self._growths for burst in _BURSTS}
+        # how probable it is in a minute that a drift stays, came from the one below it, or from the one above it
+        turn = 1 / (2 * baseline.returns)
+        self._stay = [1 - turn * _BALLS] * (_BALLS + 1)
+        self._from_below = [turn * (_BALLS + 1 - number) for number in range(_BALLS + 1)]
+        self._from_above = [turn * (number + 1) for number in range(_BALLS + 1)]
+        if kept is None:
+            often = _COME / (_COME + _GO)
+            kinds = (1 - often, often * _LOW, often * (1 - _LOW))
+            bets = (1.0, *(_AT_ONCE * bet for bet in _BETS))
+            weights = [[[bet * kind * drift for drift in _URN] for kind in kinds] for bet in bets]
+            kept = {
+                "minute": None,
+                "since": 0,
+                "events": 0,
+                "trials": 0,
+                "later": 1 - _AT_ONCE,
+                "weights": weights,
+            }
+        self._minute: int | None = kept["minute"]
+        self._since, self._events, self._trials = (float(kept[name]) for name in ("since", "events", "trials"))
+        # what is bet on the minutes to come
+        self._later = float(kept["later"])
+        self._weights = [[[float(item) for item in drifts] for drifts in bursts] for bursts in kept["weights"]]
+        if [len(drifts) for bursts in self._weights for drifts in bursts] != [len(_URN)] * 9:
+            raise ValueError("weights of another shape")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping ready for JSON, from which a tally can be made again."""
-        windows = [[number, since, list(then)] for number, since, then in self._windows]
         return {
-            "block": self._block,
-            "now": list(self._now),
-            "before": list(self._before),
-            "last": self._last,
-            "blocks": self._blocks,
-            "windows": windows,
+            "minute": self._minute,
+            "since": self._since,
+            "events": self._events,
+            "trials": self._trials,
+            "later": self._later,
+            "weights": [[list(drifts) for drifts in bursts] for bursts in self._weights],
         }
 
     def add(self, moment: float, events: float, trials: float) -> None:
         """Count what came since the last time; `moment` is in seconds since the epoch."""
-        block = int(moment // BLOCK)
-        if block != self._block:
-            self._begin(block, moment)
-        self._now[0] += events
-        self._now[1] += trials
+        minute = int(moment // _MINUTE)
+        if self._minute is None:
+            self._since = moment
+        else:
+            for _ in range(min(minute - self._minute, _LONGEST)):
+                self._pass()
+        self._minute = minute
+        if trials <= 0:
+            return
+        mean = self.baseline.rate * trials
+        count = min(events, max(_ALWAYS, _HIGHEST * mean + _DEVIATIONS * math.sqrt(mean)))
+        self._see(count, mean)
+        self._events += count
+        self._trials += trials
+        if self._statistic() <= 0:
+            self._since, self._events, self._trials = moment, 0.0, 0.0
 
-    def _begin(self, block: int, moment: float) -> None:
-        self._before = self._total()
-        self._last = self.baseline.usual if self._block is None else self.baseline.rate * self._now[1]
-        self._blocks += self._block is not None
-        self._block, self._now = block, [0.0, 0.0]
-        if self._blocks % _PAUSE == 0:
-            self._windows.append((self._blocks // _PAUSE, moment, self._before))
-            # to look at fewer windows is never wrong; the first stays
-            del self._windows[1:-_MOST_WINDOWS]
+    def _pass(self) -> None:
+        """Let a minute pass: rates drift, bursts come and go, and the change may be there."""
+        for number, bursts in enumerate(self._weights):
+            none, low, high = (self._drifted(drifts) for drifts in bursts)
+            over = [_GO * (one + other) for one, other in zip(low, high)]
+            self._weights[number] = [
+                [(1 - _COME) * item + ended for item, ended in zip(none, over)],
+                [(1 - _GO) * item + _COME * _LOW * calm for item, calm in zip(low, none)],
+                [(1 - _GO) * item + _COME * (1 - _LOW) * calm for item, calm in zip(high, none)],
+            ]
+        now = self._later / _DAY
+        self._later -= now
+        unchanged, *changed = self._weights
+        for bet, bursts in zip(_BETS, changed):
+            for kind, (drifts, before) in enumerate(zip(bursts, unchanged)):
+                bursts[kind] = [item + now * bet * other for item, other in zip(drifts, before)]
 
-    def _total(self) -> tuple[float, float, float, float]:
-        """Events and trials since the release, bursts cut off; events and what was expected, weighted."""
-        base, (events, trials) = self.baseline, self._now
-        expected = base.rate * trials
-        count = _capped(events, expected)
-        # how much a block will hold is known from the one before
-        much = max(expected, self._last)
-        weight = 1 / max(base.clusters + base.unrest * much, _LEAST_UNREST * much)
-        before = self._before
-        return (
-            before[0] + count,
-            before[1] + trials,
-            before[2] + count * weight,
-            before[3] + expected * weight,
-        )
+    def _drifted(self, drifts: Sequence[float]) -> list[float]:
+        """Let balls be taken out of the urn at some rate, and one of the other kind be put back for each."""
+        moves = zip(self._stay, drifts, self._from_below, (0.0, *drifts), self._from_above, (*drifts[1:], 0.0))
+        return [stay * item + rises * below + falls * above for stay, item, rises, below, falls, above in moves]
 
-    def strongest(self, error: float, at_least: float) -> Evidence | None:
-        """Return what the window closest to a decision says; None when none holds `at_least` times what was expected.
+    def _see(self, count: float, mean: float) -> None:
+        """Weigh each state by how likely it makes a count, of which `mean` was to be expected."""
+        scatter = self.baseline.clusters + _ROUGH * mean
+        # of a Poisson count, without what is the same for all
+        logs = {}
+        for factor, log in self._factors.items():
+            more, mean_then = count / scatter, mean * factor / scatter
+            logs[factor] = [more * (log + drift) - mean_then * times for drift, times in self._drifts]
+        most = max(map(max, logs.values()))
+        likely = {factor: [math.exp(item - most) for item in items] for factor, items in logs.items()}
+        weights = [
+            [
+                [item * value for item, value in zip(drifts, likely[growth * burst])]
+                for drifts, burst in zip(bursts, _BURSTS)
+            ]
+            for bursts, growth in zip(self._weights, self._growths)
+        ]
+        unchanged = sum(map(sum, weights[0]))
+        changed = sum(map(sum, weights[1])) + sum(map(sum, weights[2]))
+        less = 1 / unchanged
+        scales = (less, *[less * min(1.0, _MOST * unchanged / changed) if changed else less] * 2)
+        self._weights = [
+            [[item * scale for item in drifts] for drifts in bursts] for bursts, scale in zip(weights, scales)
+        ]
+
+    def _statistic(self) -> float:
+        return math.log(self._later + sum(map(sum, self._weights[1])) + sum(map(sum, self._weights[2])))
+
+    def evidence(self, error: float) -> Evidence | None:
+        """Return what speaks for a rate that has grown; None when nothing does, or too little was counted.
 
         :param error: the probability that this subject is ever wrongly decided on.
         """
-        found: Evidence | None = None
-        events, trials, weighted, mean = self._total()
-        for number, since, then in self._windows:
-            count, tried = events - then[0], trials - then[1]
-            expected = self.baseline.rate * tried
-            if count < LEAST_EVENTS or count < at_least * expected:
-                continue
-            statistic = _log_martingale(weighted - then[2], mean - then[3], self.baseline.drift)
-            share = (1 - _FIRST) / (number * (number + 1)) if number else _FIRST
-            item = Evidence(since, count, tried, expected, statistic, -math.log(error * share))
-            if found is None or item.statistic - item.threshold > found.statistic - found.threshold:
-                found = item
-        return found
-
-
-def _four(items: Sequence[Any]) -> tuple[float, float, float, float]:
-    first, second, third, fourth = map(float, items)
-    return first, second, third, fourth
-
-
-def _log_martingale(count: float, mean: float, drift: float) -> float:
-    """The logarithm of the mixture of likelihood ratios of negative binomial counts, that bet on more than `mean`."""
-    shape = 1 / drift
-    parts = [
-        bet + count * log - (shape + count) * math.log((shape + effect * mean) / (shape + mean))
-        for effect, log, bet in _EFFECTS
-    ]
-    most = max(parts)
-    return most + math.log(sum(math.exp(part - most) for part in parts))
+        statistic = self._statistic()
+        if statistic <= 0 or self._events < LEAST_EVENTS:
+            return None
+        expected = self.baseline.rate * self._trials
+        return Evidence(self._since, self._events, self._trials, expected, statistic, -math.log(error))

@@ -67,10 +67,12 @@ options:
                 subjects and looks; from 0.000001 to 0.1.
             type: float
             required: true
-          at_least:
-            description: How many times as frequent it must have become to matter.
+          growth:
+            description:
+              - How many times as frequent is looked for; from 1.2 to 10. What grew by its square root speaks neither
+                for nor against.
             type: float
-            default: 1.5
+            default: 2
   observations:
     description: What was seen, in the order in which it was seen.
     type: list

@@ -365,7 +365,7 @@ COUNTING = parse(
     [
         {"id": "R2", "title": "Broken", "probes": ["page"], "looks": 3},
         {"id": "P1", "title": "More errors", "probes": ["log"], "counts": {"error": 0.01}},
-        {"id": "P2", "title": "More jobs fail", "probes": ["job"], "counts": {"error": 0.01, "at_least": 2}},
+        {"id": "P2", "title": "More jobs fail", "probes": ["job"], "counts": {"error": 0.01, "growth": 2}},
     ]
 )
 BEFORE = {
@@ -488,13 +488,13 @@ def test_problems_with_counts_are_told() -> None:
     with pytest.raises(CriteriaError) as caught:
         parse(
             [
-                {"id": "P1", "title": "x", "probes": ["log"], "counts": {"error": 0.5, "at_least": 0, "alpha": 1}},
+                {"id": "P1", "title": "x", "probes": ["log"], "counts": {"error": 0.5, "growth": 0, "alpha": 1}},
                 {"id": "P2", "title": "x", "probes": ["log"], "counts": {"error": 0.01}, "looks": 3},
             ]
         )
     assert [line.partition(":")[0] for line in str(caught.value).split("; ")] == [
         "criteria[0].counts.error",
-        "criteria[0].counts.at_least",
+        "criteria[0].counts.growth",
         "criteria[0].counts.alpha",
         "criteria[1].counts",
     ]
