@@ -47,9 +47,8 @@ BLOCK, LEAST_BLOCKS, LEAST_EVENTS = 600, 36, 20
 _MINUTE, _DAY = 60, 1440
 # A block of the baseline counts for so many times what was expected and so many deviations, or for so many events.
 _TIMES, _DEVIATIONS, _FEW = 2.0, 3.0, 5.0
-# How many times as much as Poisson counts the counts of a look scatter: supposed, as if so many events had said so, and
-# limits of it. Beyond it, looks differ by a tenth by themselves.
-_CLUSTERS, _SAID, _LEAST_CLUSTERS, _MOST_CLUSTERS, _ROUGH = 1.5, 50.0, 1.1, 3.0, 0.1**2
+# How many times as much as Poisson counts scatter, at least and at most. Looks also differ by a tenth by themselves.
+_LEAST_CLUSTERS, _MOST_CLUSTERS, _ROUGH = 1.1, 3.0, 0.1**2
 # The variance of the logarithm of the rate as it is supposed to be where the baseline is silent, and at least.
 _DRIFT, _LEAST_DRIFT = 0.15**2, 0.13**2
 # Blocks at most so far apart say how the rate drifts. It returns within so many minutes.
@@ -64,7 +63,7 @@ _BURSTS, _COME, _GO, _LOW = (1.0, 2.0, 4.0), 3 / _DAY, 1 / 10, 0.5
 _HIGHEST, _ALWAYS = _BURSTS[-1], 4.0
 # What is bet on a rate that grew as much as is looked for, and on one that grew by its square. So much of it is bet on
 # the release itself, the rest on the minutes of the day after it.
-_BETS, _AT_ONCE = (0.85, 0.15), 0.95
+_BETS, _AT_ONCE = (0.85, 0.15), 0.98
 # A look that follows after more minutes than this one finds hardly anything of what was hidden.
 _LONGEST = 600
 # Evidence beyond it is not told apart.
@@ -108,13 +107,11 @@ class Baseline:
         beyond = [count - mean for count, mean in zip(kept, expected)]
         together, possible = _together(beyond, expected)
         scatter = sum(item * item for item in beyond) - max(0.0, together) * sum(mean * mean for mean in expected)
-        # each time the mean of what was supposed and of what was seen, each as much as it is worth
-        clusters = (_SAID * _CLUSTERS + scatter) / (_SAID + sum(expected))
-        clusters = min(max(_LEAST_CLUSTERS, clusters), _MOST_CLUSTERS)
+        clusters = min(max(_LEAST_CLUSTERS, scatter / sum(expected)), _MOST_CLUSTERS)
+        # the mean of what was supposed and of what was seen, each as much as it is worth
         supposed, seen = 1 / _DRIFT**2, possible / clusters**2
         wanders = max(_LEAST_DRIFT, (supposed * _DRIFT + seen * together) / (supposed + seen))
-        # what the mean of some hours says of the rate, from which it also drifted
-        unknown = clusters / (events + 1) + 2 * wanders * _RETURN * _MINUTE / (BLOCK * len(full))
+        unknown = clusters / (events + 1)
         drift = wanders + unknown
         return cls(events, trials, rate, clusters, drift, (wanders * _RETURN + unknown * _DAY) / drift)
 
@@ -134,8 +131,8 @@ def _capped(events: float, expected: float) -> float:
 
 def shares(baselines: Sequence[Baseline]) -> list[float]:
     """Return how much of the error each of several subjects has: together one, and decided before the release."""
-    squares = [(item.events + 1) ** 2 for item in baselines]
-    return [_EQUALLY / len(squares) + (1 - _EQUALLY) * square / sum(squares) for square in squares]
+    cubes = [(item.events + 1) ** 3 for item in baselines]
+    return [_EQUALLY / len(cubes) + (1 - _EQUALLY) * cube / sum(cubes) for cube in cubes]
 
 
 @dataclass(frozen=True)
