@@ -48,9 +48,9 @@ _MINUTE, _DAY = 60, 1440
 # A block of the baseline counts for so many times what was expected and so many deviations, or for so many events.
 _TIMES, _DEVIATIONS, _FEW = 2.0, 3.0, 5.0
 # How many times as much as Poisson counts scatter, at least and at most. Looks also differ by a tenth by themselves.
-_LEAST_CLUSTERS, _MOST_CLUSTERS, _ROUGH = 1.1, 3.0, 0.1**2
-# The variance of the logarithm of the rate as it is supposed to be where the baseline is silent, and at least.
-_DRIFT, _LEAST_DRIFT = 0.15**2, 0.13**2
+_LEAST_CLUSTERS, _MOST_CLUSTERS, _ROUGH = 1.4, 3.0, 0.1**2
+# The variance of the logarithm of the rate as it is supposed to be where the baseline is silent; it is never less.
+_DRIFT = 0.15**2
 # Blocks at most so far apart say how the rate drifts. It returns within so many minutes.
 _LAGS, _RETURN = 3, 60.0
 # The urn: values of a standardized drift, how probable each is, and how many balls of one kind there are.
@@ -63,7 +63,7 @@ _BURSTS, _COME, _GO, _LOW = (1.0, 2.0, 4.0), 3 / _DAY, 1 / 10, 0.5
 _HIGHEST, _ALWAYS = _BURSTS[-1], 4.0
 # What is bet on a rate that grew as much as is looked for, and on one that grew by its square. So much of it is bet on
 # the release itself, the rest on the minutes of the day after it.
-_BETS, _AT_ONCE = (0.85, 0.15), 0.98
+_BETS, _AT_ONCE = (0.85, 0.15), 0.99
 # A look that follows after more minutes than this one finds hardly anything of what was hidden.
 _LONGEST = 600
 # Evidence beyond it is not told apart.
@@ -110,7 +110,7 @@ class Baseline:
         clusters = min(max(_LEAST_CLUSTERS, scatter / sum(expected)), _MOST_CLUSTERS)
         # the mean of what was supposed and of what was seen, each as much as it is worth
         supposed, seen = 1 / _DRIFT**2, possible / clusters**2
-        wanders = max(_LEAST_DRIFT, (supposed * _DRIFT + seen * together) / (supposed + seen))
+        wanders = max(_DRIFT, (supposed * _DRIFT + seen * together) / (supposed + seen))
         unknown = clusters / (events + 1)
         drift = wanders + unknown
         return cls(events, trials, rate, clusters, drift, (wanders * _RETURN + unknown * _DAY) / drift)

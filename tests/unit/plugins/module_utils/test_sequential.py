@@ -130,7 +130,7 @@ def test_a_rate_that_stays_is_rarely_found_to_have_grown_however_often_one_looks
 
 def test_a_doubled_rate_is_found_soon() -> None:
     dice = random.Random(6)  # noqa: S311 - a simulation
-    took = sorted(decided(dice, drawn(dice, 8), 1.6, error=0.01) or 10**6 for _ in range(31))
+    took = sorted(decided(dice, drawn(dice, 8), 1.6, error=0.02) or 10**6 for _ in range(31))
     assert took[15] <= 60
 
 
@@ -163,7 +163,7 @@ def test_a_rate_that_grows_hours_later_is_found_and_since_when_is_told() -> None
     found = tally.evidence(0.01)
     assert found is not None
     assert found.decided
-    assert 600 * 60 <= found.since < 660 * 60
+    assert 600 * 60 <= found.since < 690 * 60
 
 
 def test_a_baseline_that_scatters_wanders_or_is_short_makes_the_test_slower() -> None:
