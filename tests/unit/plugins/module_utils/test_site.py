@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
@@ -107,6 +110,61 @@ def test_at_rest_one_look_lasts_as_long_as_the_block_and_is_no_older(tmp_path: P
         assert host.looks == 2
     site.containers()
     assert host.looks == 3
+
+
+class Slow(Containers):
+    """A host that takes its time to list containers, until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def run(self, argv: Sequence[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        done = super().run(argv, **options)
+        if argv[1] == "ps":
+            self.asked.set()
+            assert self.go_on.wait(10)
+        return done
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> tuple[Slow, Site]:
+    host = Slow()
+    return host, Site(Profile.parse({**APPLICATION, "state_directory": str(tmp_path)}), runner=host)
+
+
+def test_all_who_ask_at_the_same_time_are_answered_by_one_look(slow: tuple[Slow, Site]) -> None:
+    host, site = slow
+    with ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(site.containers, "web") for _ in range(6)]
+        assert host.asked.wait(10)
+        host.go_on.set()
+        assert [len(item.result()) for item in asking] == [2] * 6
+    assert host.looks == 1
+
+
+def test_a_look_that_a_change_came_into_is_no_answer_to_who_asks_after_it(slow: tuple[Slow, Site]) -> None:
+    host, site = slow
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(site.containers, "web")
+        assert host.asked.wait(10)
+        host.containers = [item for item in host.containers if item["Id"] != "web2"]
+        site.look_again()
+        after = pool.submit(site.containers, "web")
+        host.go_on.set()
+        before.result()
+        assert len(after.result()) == 1
+    assert host.looks == 2
+
+
+def test_a_look_that_fails_is_told_to_all_who_wait_for_it_and_to_nobody_later(slow: tuple[Slow, Site]) -> None:
+    host, site = slow
+    host.go_on.set()
+    host.refusal = SlipwayError("no engine")
+    with pytest.raises(SlipwayError, match="no engine"):
+        site.containers()
+    host.refusal = None
+    assert len(site.containers("web")) == 2
 
 
 def test_a_session_that_stays_does_not_keep_the_site_busy_after_the_lock_was_given_up(
