@@ -1,13 +1,13 @@
 # `make` lists the targets. Each sets up what it needs, from nothing.
 SHELL := /bin/bash -euo pipefail
 MAKEFLAGS += --no-print-directory
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH):$(CURDIR)/build/tools
 export PYTHONDONTWRITEBYTECODE := 1
 # Molecule's own choice goes by the directory's name alone: two clones would share it, also after a run that was killed
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check lint types unit test demo cells chaos faults fleet bench lab lab-down clean
+.PHONY: help setup lock check lint types unit test demo cells chaos faults fleet bench lab lab-down clean promtool
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +30,15 @@ lint: setup
 types: setup
 	mypy
 
+promtool:
+	@scripts/promtool
+
 unit: setup
 	pytest --numprocesses=2 --dist=loadfile --junit-xml=build/junit/unit.xml
 
 # the scenarios that have hosts of their own
 ALONE := airgap registry stock chaos
-test: check  ## all that CI runs: check, then the real playbooks on a real host
+test: promtool check  ## all that CI runs: check, then the real playbooks on a real host
 	@rm -rf build/molecule $(addprefix build/junit/,default.xml rollback.xml $(ALONE:=.xml))
 	@molecule test --shared-state --scenario-name default --scenario-name rollback || { scripts/failures; exit 1; }
 	@for name in $(ALONE); do molecule test --scenario-name "$$name" || { scripts/failures; exit 1; }; done
