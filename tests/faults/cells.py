@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from lab._common import LabError
 from tests.faults.arena import EVERY, GOOD, SLOW, Arena
 
-FOUND_WITHIN, LEFT_ALONE_FOR = 240.0, 60.0  # seconds
+FOUND_WITHIN, LEFT_ALONE_FOR = 240.0, 90.0  # seconds
 # What is done to a host.
 Act = Callable[[Arena], object]
 TAKEN_BACK, WARNED, REFUSED, ALONE = "taken back", "warned of", "refused", "left alone"
