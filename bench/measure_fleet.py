@@ -58,7 +58,8 @@ RECORDS = """
 import json
 import os
 
-from ansible_collections.slipway.release.plugins.plugin_utils._host_call_itself import *  # noqa: F403
+# others import more from here than the class
+from ansible_collections.slipway.release.plugins.plugin_utils._host_call_itself import *
 from ansible_collections.slipway.release.plugins.plugin_utils._host_call_itself import ActionModule as _Itself
 
 

@@ -260,7 +260,7 @@ class Files(HostRunner):
         self.refuses = False
         self.tags: dict[str, str] = {}
 
-    def run(self, argv: Sequence[str], **given: Any) -> Completed:  # noqa: ANN401 what the real one takes
+    def run(self, argv: Sequence[str], **given: Any) -> Completed:  # noqa: ANN401 - what the real one takes
         if argv[:2] == ["docker", "info"]:
             return Completed(0, f'[["driver-type","{self.store}"]] {self.directory}\n', "")
         if argv[:3] == ["docker", "image", "ls"]:

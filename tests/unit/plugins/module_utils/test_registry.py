@@ -29,7 +29,7 @@ class Engine(HostRunner):
         self.here, self.there, self.revision = set(here), there, revision
         self.pulled: list[str] = []
 
-    def run(self, argv: Sequence[str], **given: Any) -> Completed:  # noqa: ANN401 what the real one takes
+    def run(self, argv: Sequence[str], **given: Any) -> Completed:  # noqa: ANN401 - what the real one takes
         if argv[:3] == ["docker", "image", "pull"]:
             if argv[-1] not in self.there:
                 raise CommandError(list(argv), 1, "a long story\nError response from daemon: no basic auth credentials")
