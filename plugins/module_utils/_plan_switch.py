@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -19,7 +20,7 @@ from ._profile import NGINX_RELOAD, NONE
 from ._traffic import Traffic, traffic_of
 from ._verify import prove_backup
 from ._warm import await_answers, warm
-from ._workers import are_live, await_live, sidekiq_timeout, stop_workers
+from ._workers import are_live, await_live, quiet, quieted, sidekiq_timeout, stop_workers
 
 if TYPE_CHECKING:
     from ._compose import Compose, Container
@@ -131,10 +132,8 @@ def start_web(site: Site, release: Release) -> Step:
             batch = waiting[first : first + at_once]
             started, others = web.start(batch), web.others()
             await_answers(site, release, started)
-            if others:
-                # while nobody answers, a first page that takes longer is better than none
-                warm(site, started)
             if others and at_once < len(waiting):
+                warm(site, started)
                 _send_away(site, traffic, [*web.good(), *others[at_once:]], others[:at_once])
         return {"at_once": at_once}
 
@@ -150,8 +149,14 @@ def _send_away(site: Site, traffic: Traffic, staying: list[Container], leaving: 
         site.docker.stop([item.id])
 
 
+def _newcomers(web: Containers) -> list[Container]:
+    """Those that have not answered anybody yet, while others do; a first page that takes longer is better than none."""
+    replaced = max((item.started for item in web.others()), default=math.inf)
+    return [item for item in web.good() if item.started > replaced]
+
+
 def move_traffic(site: Site, release: Release) -> Step:
-    """The step that sends requests to the release's web containers, once all of them are good.
+    """The step that sends requests to the release's web containers, once all of them are good, and warm.
 
     A proxy that is told where to send them leaves the others without work, and they stay for the way back until the
     release stands; one that finds them by itself is left none but these.
@@ -164,6 +169,7 @@ def move_traffic(site: Site, release: Release) -> Step:
 
     def move() -> None:
         web = web_of(site, release)
+        warm(site, _newcomers(web))
         if traffic.targets() is None:
             _send_away(site, traffic, web.good(), web.others())
         else:
@@ -188,10 +194,22 @@ def start_workers(site: Site, release: Release) -> Step:
     def start() -> None:
         workers = workers_of(site, release)
         if workers is not None:
+            # one that waits for a job notices after up to two seconds that it is to take none
+            quiet(site, workers.others())
             workers.create()
             workers.start(workers.waiting())
 
     return Step("start the workers", started, start)
+
+
+def end_quiet_workers(site: Site, release: Release) -> Step:
+    """The step that stops the release's own workers which were to end for another that did not come to stay."""
+
+    def own() -> list[Container]:
+        workers = workers_of(site, release)
+        return [] if workers is None else quieted(site, workers.own())
+
+    return Step("stop workers that take no more jobs", lambda: not own(), lambda: end_workers(site, release, own()))
 
 
 def replace_workers(site: Site, release: Release) -> Step:
@@ -346,7 +364,7 @@ def forget_replaced(site: Site, release: Release) -> Step:
 def answer_again(site: Site, release: Release) -> list[Step | tuple[Step, ...]]:
     """The steps after which a release answers whose files and other services are in place."""
     return [
-        start_web(site, release),
+        (start_web(site, release), end_quiet_workers(site, release)),
         (move_traffic(site, release), start_workers(site, release)),
         replace_workers(site, release),
         hide_page(site),
@@ -374,7 +392,7 @@ def steps_to_run(
         name_images(site, release),
         start_services(site, release, replaced, "start what else differs", others),
         # first of all, and with the host's processors to themselves: visitors wait for them
-        (start_web(site, release), *beside),
+        (start_web(site, release), end_quiet_workers(site, release), *beside),
         # not before the web containers are good: a release that does not boot does no jobs either
         (move_traffic(site, release), start_workers(site, release)),
         # it may not start before it knows whom to send requests to

@@ -6,6 +6,7 @@ Signals, exit and the record of what a process works on: Sidekiq's wiki, pages S
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ._errors import SlipwayError
+from ._ledger import write_file
 from ._probe_redis import RedisServer
 
 if TYPE_CHECKING:
@@ -49,9 +51,28 @@ def seconds(duration: str) -> float:
 
 
 def quiet(site: Site, workers: Sequence[Container]) -> None:
-    """Let workers take no more jobs."""
+    """Let workers take no more jobs. There is no way back from that but to stop them: so it is noted first."""
     if workers:
+        told = {**_told(site), **{item.id: item.started for item in workers}}
+        write_file(_note(site), json.dumps(told, indent=1).encode())
         site.docker.signal([item.id for item in workers], _QUIET)
+
+
+def quieted(site: Site, workers: Sequence[Container]) -> list[Container]:
+    """Those that run, and will take no job until they are stopped and started: they were told so since they started."""
+    told = _told(site)
+    return [item for item in workers if item.running and told.get(item.id) == item.started]
+
+
+def _note(site: Site) -> Path:
+    return site.ledger.root / "quiet.json"
+
+
+def _told(site: Site) -> dict[str, float]:
+    """When each container that is there, and was told to take no more jobs, had started."""
+    note, there = _note(site), {item.id for item in site.all_containers()}
+    told: dict[str, float] = json.loads(note.read_text("utf-8")) if note.is_file() else {}
+    return {key: value for key, value in told.items() if key in there}
 
 
 def are_live(site: Site, workers: Sequence[Container]) -> bool:

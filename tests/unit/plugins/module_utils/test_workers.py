@@ -14,17 +14,19 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 from ansible_collections.slipway.release.plugins.module_utils._workers import (
     await_live,
+    quiet,
+    quieted,
     seconds,
     sidekiq_timeout,
     stop_workers,
 )
 
-WORKER = cast("Container", SimpleNamespace(id="w1", hostname="workerhost1"))
+WORKER = cast("Container", SimpleNamespace(id="w1", hostname="workerhost1", running=True, started=100.0))
 JOB = ("workerhost1", "LaunchCampaignJob 1f")
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
         self.told: list[str] = []
         self.quiet = False
         self.jobs: list[tuple[str, str]] = []
@@ -36,7 +38,11 @@ class World:
             stop=lambda ids: self.told.append(f"stop {ids}"),
             logs=lambda _id, since: self.printed if since else "",
         )
-        self.site = cast("Site", SimpleNamespace(docker=docker))
+        self.there = [WORKER]
+        self.site = cast(
+            "Site",
+            SimpleNamespace(docker=docker, ledger=SimpleNamespace(root=root), all_containers=lambda: self.there),
+        )
 
     def processes(self) -> list[SimpleNamespace]:
         self.looks += 1
@@ -48,8 +54,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World()
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path)
     monkeypatch.setattr(_workers, "_server", lambda _site: made)
     monkeypatch.setattr(_workers, "_PAUSE", 0.05)
     return made
@@ -94,6 +100,36 @@ def test_a_worker_that_never_lives_is_left_to_the_judge(world: World, monkeypatc
     monkeypatch.setattr(_workers, "LIVE_WITHIN", 0.2)
     await_live(world.site, [WORKER])
     assert 1 < world.looks < 10
+
+
+def test_a_worker_that_was_told_to_take_no_more_jobs_is_known_until_it_starts_again(world: World) -> None:
+    assert quieted(world.site, [WORKER]) == []
+    quiet(world.site, [WORKER])
+    assert quieted(world.site, [WORKER]) == [WORKER]
+    again = cast("Container", SimpleNamespace(id="w1", running=True, started=200.0))
+    stopped = cast("Container", SimpleNamespace(id="w1", running=False, started=100.0))
+    assert quieted(world.site, [again, stopped]) == []
+
+
+def test_it_is_noted_before_it_is_told_so_that_a_kill_in_between_leaves_none_that_nobody_knows_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_ids: list[str], _name: str) -> None:
+        raise SlipwayError("killed")
+
+    monkeypatch.setattr(world.site.docker, "signal", killed)
+    with pytest.raises(SlipwayError):
+        quiet(world.site, [WORKER])
+    assert quieted(world.site, [WORKER]) == [WORKER]
+
+
+def test_a_container_that_is_gone_is_forgotten(world: World) -> None:
+    quiet(world.site, [WORKER])
+    other = cast("Container", SimpleNamespace(id="w2", running=True, started=300.0))
+    world.there = [other]
+    quiet(world.site, [other])
+    world.there = [WORKER, other]
+    assert quieted(world.site, [WORKER, other]) == [other]
 
 
 def test_no_worker_is_asked_nothing(world: World) -> None:
