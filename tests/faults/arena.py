@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,17 @@ STATE = "/var/lib/slipway/swarm"
 BASE, GOOD, SLOW = "1.1.0", "1.10.0", "1.11.0"
 EVERY = 10  # seconds from one look of the watch to the next
 LONGEST = 600  # seconds that a playbook may take
+UNIT = "slipway-swarm.service"
+# Hosts of the lab share their machine's clock: only what the watch itself reads can be another's.
+CLOCK = f"""
+cat >/usr/local/lib/libfaketime.so.1
+mkdir -p /etc/systemd/system/{UNIT}.d
+cat >/etc/systemd/system/{UNIT}.d/clock.conf <<'END'
+[Service]
+Environment=LD_PRELOAD=/usr/local/lib/libfaketime.so.1 FAKETIME={{shift}} FAKETIME_DONT_FAKE_MONOTONIC=1
+END
+systemctl daemon-reload
+"""
 INDEX = """
 class RemoveIndexOfTasks < ActiveRecord::Migration[7.2]
   def change
@@ -81,6 +94,18 @@ class Looked:
 def _moment(text: str) -> float:
     whole = text.partition(".")[0].rstrip("Z")
     return time.mktime(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) - time.timezone
+
+
+def _faketime(directory: Path) -> bytes:
+    """The library of Debian's package libfaketime."""
+    subprocess.run(["apt-get", "download", "--quiet", "libfaketime"], cwd=directory, check=True, capture_output=True)
+    package = next(directory.glob("libfaketime_*.deb"))
+    files = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+        name = next(name for name in archive.getnames() if name.endswith("/libfaketime.so.1"))
+        found = archive.extractfile(name)
+        assert found is not None
+        return found.read()
 
 
 class Arena:
@@ -191,6 +216,13 @@ class Arena:
             warned=warned,
             looks=len(looks),
         )
+
+    def shift_clock(self, seconds: int) -> None:
+        """Let the clock that the watch reads be ahead from its next look on; 0 puts it right."""
+        if seconds:
+            self.host.sh(CLOCK.format(shift=f"+{seconds}s"), stdin=_faketime(self.directory))
+        else:
+            self.sh(f"rm -r /etc/systemd/system/{UNIT}.d && systemctl daemon-reload")
 
     def keep_doing(self, script: str, pause: float) -> None:
         """Run a script on the host every few seconds from now on, until `stop_doing`, for ten minutes at most."""

@@ -13,6 +13,7 @@ from tests.faults.arena import EVERY, GOOD, SLOW, Arena
 FOUND_WITHIN, LEFT_ALONE_FOR = 240.0, 90.0  # seconds
 # What is done to a host.
 Act = Callable[[Arena], object]
+AHEAD = 1200  # seconds
 TAKEN_BACK, WARNED, REFUSED, ALONE = "taken back", "warned of", "refused", "left alone"
 WEB = "docker ps --quiet --filter label=com.docker.compose.service=web"
 DATABASE = "docker ps --quiet --filter label=com.docker.compose.service=postgres"
@@ -151,6 +152,16 @@ def few_rows(arena: Arena) -> None:
     arena.query("DROP EXTENSION pg_stat_statements")
 
 
+def clock_jumps(arena: Arena) -> None:
+    """Let the clock jump ahead, and back some looks later."""
+    arena.shift_clock(AHEAD)
+    time.sleep(4 * EVERY)
+    ahead = arena.looked(arena.now() + AHEAD / 2).looks
+    arena.shift_clock(0)
+    if not ahead:
+        raise LabError("no look of the watch was ahead of its time")
+
+
 def reports(arena: Arena) -> dict[str, object]:
     """Reports of a scanner: the release has a critical vulnerability that the one before has not."""
     found = []
@@ -236,6 +247,7 @@ NOISE = (
         stop,
     ),
     Cell("one page takes 6 s, once", "", ALONE, on("slow_once", "6"), off("slow_once")),
+    Cell("the clock jumps 20 min ahead, and back 40 s later", "", ALONE, clock_jumps),
 )
 
 
