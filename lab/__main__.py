@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     content.add_argument("--release", default="1.0.0", help="the release that runs there (default: %(default)s)")
     up.add_argument("--proxy", choices=swarm.PROXIES, default=swarm.PROXIES[0], help="what stands in front of it")
     content.add_argument("--empty", action="store_true", help="no application, only its images and repository")
+    content.add_argument("--bare", action="store_true", help="nothing but Debian, SSH and an engine")
     content.add_argument("--stock", action="store_true", help="the application of examples/stock instead of the sample")
     up.add_argument("--airgap", action="store_true", help="on a network without a way out: see lab/airgap.py")
     down = commands.add_parser("down", help="remove a host, or everything that the lab started")
@@ -70,12 +71,17 @@ def up(wanted: Host, release: str, proxy: str, *, empty: bool) -> None:
     evidence.write(wanted)
 
 
-def up_stock(wanted: Host) -> None:
-    """Start a host with the application of examples/stock."""
+def up_bare(wanted: Host) -> None:
+    """Start a host with nothing on it."""
     images.ensure()
     host.remove(wanted)
     with told(f"{wanted.name}: started"):
         host.start(wanted)
+
+
+def up_stock(wanted: Host) -> None:
+    """Start a host with the application of examples/stock."""
+    up_bare(wanted)
     stock.prepare(wanted)
     stock.install(wanted)
     evidence.write(wanted, stock.REPOSITORY)
@@ -123,6 +129,8 @@ def main() -> int:
                 with told(f"{wanted.name}: ready at {wanted.address}"):
                     if asked.stock:
                         up_stock(wanted)
+                    elif asked.bare:
+                        up_bare(wanted)
                     else:
                         up(wanted, asked.release, asked.proxy, empty=asked.empty)
                     if asked.airgap:

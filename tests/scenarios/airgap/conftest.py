@@ -1,4 +1,4 @@
-"""A site that nothing leaves, and a workshop elsewhere, which writes bundles and has what they are made of."""
+"""A site that nothing leaves, a bastion beside it, and a workshop elsewhere, which has what bundles are made of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.host import Host
 from lab.swarm import OWNER, REPOSITORY
 from tests.scenarios.conftest import ROOT
 
-SITE, WORKSHOP = Host("site5"), Host("site6")
+SITE, WORKSHOP, BASTION = Host("site5"), Host("site6"), Host("site10")
 HOME = "/home/deploy"
 MEDIUM = "/media/slipway"
 SIGNERS = "/etc/slipway/allowed_signers"
@@ -106,14 +106,25 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1.1.0 as a bundle, and 1.2.0 as the difference to it: at the site on a medium, and on this machine."""
+    """1.1.0 as a bundle, and 1.2.0 as the difference to it: on a medium that goes around, and on this machine."""
     workshop = Workshop(tmp_path_factory.mktemp("workshop"))
     workshop.write("1.1.0")
     workshop.write("1.2.0", bundle_base=f"{HOME}/bundles/swarm-1.1.0.sums")
     here = tmp_path_factory.mktemp("bundles")
-    copied(WORKSHOP, f"{HOME}/bundles", SITE, MEDIUM)
     copied(WORKSHOP, f"{HOME}/bundles", here)
     # it comes by another way
     signers = WORKSHOP.sh(f"cat {HOME}/allowed_signers")
-    SITE.sh(f"mkdir -p {Path(SIGNERS).parent} && cat >{SIGNERS}", stdin=signers.encode())
+    for host in (SITE, BASTION):
+        copied(WORKSHOP, f"{HOME}/bundles", host, MEDIUM)
+        host.sh(f"mkdir -p {Path(SIGNERS).parent} && cat >{SIGNERS}", stdin=signers.encode())
     return here
+
+
+@pytest.fixture(scope="session")
+def bastion() -> Host:
+    """A machine inside that may reach the site by SSH, and knows its key."""
+    public = BASTION.sh("ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519 && cat ~/.ssh/id_ed25519.pub", user=OWNER)
+    SITE.sh(f"cat >>{HOME}/.ssh/authorized_keys", stdin=public.encode())
+    key = " ".join(SITE.sh("cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
+    BASTION.sh("cat >~/.ssh/known_hosts", user=OWNER, stdin=f"{airgap.address(SITE)} {key}\n".encode())
+    return BASTION

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from lab import airgap
+from lab.host import Host
 from lab.swarm import OWNER
 from lab.witness import Witness
 from tests.scenarios.airgap.conftest import HOME, MEDIUM, SIGNERS, SITE
@@ -26,25 +27,34 @@ Play = Callable[..., Run]
 INVENTORY = "molecule/airgap/inventory"
 CONTROLLER = f"{HOME}/slipway"
 STATE = "/var/lib/slipway/swarm"
-INCOMING = "/var/lib/slipway/incoming"
+INCOMING, FROM_BASTION = "/var/lib/slipway/incoming", "/var/lib/slipway/from-bastion"
 # nobody agreed on a window with a host that lasts some minutes
 WINDOW = {"release_gates": {"window": {"waived": "a throwaway host has no customers", "by": "the lab"}}}
 
 
-def make_controller(version: str) -> str:
+def make_controller(version: str, place: Host = SITE) -> str:
     """The one command, as docs/bundle.md has it."""
     sums = f"{MEDIUM}/swarm-{version}"
-    return SITE.sh(
+    return place.sh(
         f"tar -xOf {sums}.001 --occurrence=1 controller.py | python3 -I - {sums}.sums {SIGNERS} {CONTROLLER}",
         user=OWNER,
     )
 
 
-def run(playbook: str, version: str) -> str:
-    """What a playbook prints that is run at the site, by the controller that was made there."""
+def settle_in(place: Host, **connection: object) -> None:
+    """Tell the controller of a place what is the site's own: who it is, how it is reached, and its secrets."""
+    own = {**connection, "site_host_name": "swarm.example.test", "ansible_become": True}
+    hosts = yaml.safe_dump({"sites": {"hosts": {"lab-a": own}}})
+    secrets = SITE.secrets_file.read_text()
+    for name, content in (("hosts.yml", hosts), ("group_vars/sites/vault.yml", secrets)):
+        place.sh(f"umask 077; cat >{CONTROLLER}/inventory/airgap/{name}", user=OWNER, stdin=content.encode())
+
+
+def run(playbook: str, version: str, place: Host = SITE, **more: object) -> str:
+    """What a playbook prints that is run inside, by the controller that was made there."""
     monitor = {"monitor_looks": 2, "monitor_interval": 1, "site_watch_hours": 1, "site_watch_every": 10}
-    given = {**WINDOW, **monitor, "release_version": version}
-    return SITE.sh(
+    given = {**WINDOW, **monitor, "release_version": version, **more}
+    return place.sh(
         f'cd {CONTROLLER} && .venv/bin/ansible-playbook {playbook} -i airgap -e "$(cat)" 2>&1 || echo FAILED',
         user=OWNER,
         stdin=json.dumps(given).encode(),
@@ -97,12 +107,7 @@ def test_a_controller_is_made_of_the_bundle_alone() -> None:
     assert locked
     assert f"[core {locked[1]}]" in version
     assert SITE.sh(f"ls {CONTROLLER}/evidence/1.1.0").split() == ["attestation.json", "review.json"]
-    # the site's own: who it is, and its secrets
-    own = {"ansible_connection": "local", "site_host_name": "swarm.example.test", "ansible_become": True}
-    hosts = yaml.safe_dump({"sites": {"hosts": {"lab-a": own}}})
-    secrets = SITE.secrets_file.read_text()
-    for name, content in (("hosts.yml", hosts), ("group_vars/sites/vault.yml", secrets)):
-        SITE.sh(f"umask 077; cat >{CONTROLLER}/inventory/airgap/{name}", user=OWNER, stdin=content.encode())
+    settle_in(SITE, ansible_connection="local")
 
 
 @pytest.mark.promise("D1", "U4", "X2")
@@ -122,17 +127,21 @@ def test_the_release_comes_in_from_the_bundle(look: Look) -> None:
 
 
 @pytest.mark.promise("R2", "R6", "U4", "X1", "X2")
-def test_a_bad_release_that_came_as_a_difference_is_taken_back(look: Look) -> None:
+def test_a_bad_release_that_comes_as_a_difference_from_a_bastion_is_taken_back(look: Look, bastion: Host) -> None:
     before = look()
-    own = f"cd {CONTROLLER} && cat inventory/airgap/hosts.yml && stat -c %i .venv/pyvenv.cfg"
-    there = SITE.sh(own)
-    sizes = [int(SITE.sh(f"cat {MEDIUM}/swarm-{version}.0* | wc -c")) for version in ("1.1.0", "1.2.0")]
+    sizes = [int(bastion.sh(f"cat {MEDIUM}/swarm-{version}.0* | wc -c")) for version in ("1.1.0", "1.2.0")]
     assert sizes[1] < sizes[0] / 20
-    assert "swarm 1.2.0, signed and whole" in make_controller("1.2.0")
-    assert SITE.sh(own) == there
-    loaded = run("playbooks/load.yml", "1.2.0")
+    make_controller("1.1.0", bastion)
+    settle_in(bastion, ansible_host=airgap.address(SITE), ansible_user=OWNER)
+    own = f"cd {CONTROLLER} && cat inventory/airgap/hosts.yml && stat -c %i .venv/pyvenv.cfg"
+    there = bastion.sh(own)
+    assert "swarm 1.2.0, signed and whole" in make_controller("1.2.0", bastion)
+    assert bastion.sh(own) == there
+    sums = "swarm-1.2.0.sums"
+    copy = {"load_from": f"{MEDIUM}/{sums}", "load_path": f"{FROM_BASTION}/{sums}"}
+    loaded = run("playbooks/load.yml", "1.2.0", bastion, **copy)
     assert "1.2.0 is here (1 images loaded)" in loaded, loaded
-    done = run("deploy.yml", "1.2.0")
+    done = run("deploy.yml", "1.2.0", bastion)
     assert "FAILED" in done
     assert "TAKEN BACK, 1.1.0 runs" in done, done
     assert "POST /campaigns: 500" in done
