@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._engine import Outcome, Step, carry_out
-from ._errors import LockedError, SlipwayError
+from ._errors import LockedError
 from ._guard import ARMED, Guard, cannot_arm, packed
 from ._ledger import Armed, Run
 from ._plan_rollback import rollback
@@ -38,7 +38,8 @@ def arming(site: Site, application: dict[str, Any], version: str, timeout: float
         pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, timeout / 4))
         guard.start(packed(), ARMED, {"application": wanted, "timeout": undo_timeout}, pause)
         run = site.ledger.state().run
-        site.ledger.update(armed=Armed(version, timeout, run.last_seen if run else 0.0))
+        heard = (run.last_seen, run.boot, run.uptime) if run else (0.0,)
+        site.ledger.update(armed=Armed(version, timeout, *heard))
         return {"armed": f"after {timeout:.0f} s of silence"}
 
     return Step("arm the host", armed, arm)
@@ -58,7 +59,7 @@ def look(site: Site, undo_timeout: float) -> str:
             run = ledger.open_run(f"{ledger.stamp()}-host", "rollback", OWNER, armed.release, armed.timeout)
             try:
                 take_back(site, run, undo_timeout)
-            except SlipwayError as error:
+            except Exception as error:  # noqa: BLE001 - nobody sees a traceback here, and it is tried again
                 ledger.wait_anew()
                 return f"{armed.release} could not be taken back: {error}"
             Guard(site).end(ARMED)
@@ -71,7 +72,8 @@ def take_back(site: Site, run: Run, undo_timeout: float) -> Outcome:
     """Take the release of an open run back and close the run, whether it worked or not; the caller holds the flock."""
     try:
         outcome = carry_out(site, rollback(site, f"{run.id}-rollback", undo_timeout))
-    except SlipwayError as error:
+    except Exception as error:
+        # whatever it is: a run that stays open would keep everybody else away
         site.ledger.close_run(run, {"failure": str(error)}, accept=False)
         raise
     observations = [item.to_dict() for item in outcome.observations]

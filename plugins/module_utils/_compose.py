@@ -207,8 +207,9 @@ class Docker:
         self._change("stop", *containers, timeout=STOP_TIMEOUT)
 
     def signal(self, containers: Sequence[str], name: str) -> None:
-        """Send a signal to the first process of each container."""
-        self._runner.run(["docker", "kill", "--signal", name, *containers])
+        """Send a signal to the first process of each container that runs."""
+        # one that ended a moment ago needs none
+        self._runner.run(["docker", "kill", "--signal", name, *containers], check=False)
 
     def remove(self, containers: Sequence[str]) -> None:
         """Remove containers that do not run, and their anonymous volumes."""

@@ -97,6 +97,7 @@ class Run:
     :param release: the release that it is about, where it is about one.
     :param timeout: seconds of silence after which its controller counts as dead.
     :param excused: gates that did not have to hold: which, why, by whom and when.
+    :param boot: the boot of the host that it was last seen in, and `uptime` the seconds since that began.
     """
 
     id: str
@@ -108,18 +109,22 @@ class Run:
     release: str | None = None
     timeout: float = CONTROLLER_TIMEOUT
     excused: list[dict[str, str]] = field(default_factory=list)
+    boot: str = ""
+    uptime: float = 0.0
 
 
 @dataclass(frozen=True)
 class Armed:
     """That the host takes `release` back by itself when nobody has been heard of for `timeout` seconds.
 
-    :param last_seen: seconds since the epoch; counts where no run is open.
+    :param last_seen: seconds since the epoch, as `boot` and `uptime` of a run; counts where no run is open.
     """
 
     release: str
     timeout: float
     last_seen: float
+    boot: str = ""
+    uptime: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -225,16 +230,31 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def since_boot() -> tuple[str, float]:
+    """Which boot of the host this is ("" where nobody knows), and the seconds since it began: nobody sets that clock."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return "", 0.0
+    return boot, time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Ledger:
     """The ledger of one site.
 
     :param root: the site's directory; made on the first write.
     :param clock: seconds since the epoch.
+    :param uptime: which boot this is, and the seconds since it began.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        root: Path,
+        clock: Callable[[], float] = time.time,
+        uptime: Callable[[], tuple[str, float]] = since_boot,
+    ) -> None:
         self.root = root
-        self._clock = clock
+        self._clock, self._uptime = clock, uptime
         self._held = False
         # the open lock, for the commands that must keep the site busy as long as they work
         self.descriptors: tuple[int, ...] = ()
@@ -393,8 +413,18 @@ class Ledger:
     def silence(self) -> float:
         """Seconds since the open run, or else whoever armed the host, was last heard of."""
         state = self.state()
-        last = state.run.last_seen if state.run is not None else state.armed.last_seen if state.armed is not None else 0
-        return max(0.0, self._clock() - last)
+        heard = state.run or state.armed
+        if heard is None:
+            return self._clock()
+        boot, uptime = self._uptime()
+        # whoever sets the clock makes nobody silent, and nobody alive
+        known = heard.boot and heard.boot == boot
+        return max(0.0, uptime - heard.uptime if known else self._clock() - heard.last_seen)
+
+    def _heard(self) -> dict[str, Any]:
+        """What a run notes of now, so that its silence can be told later."""
+        boot, uptime = self._uptime()
+        return {"last_seen": self._clock(), "boot": boot, "uptime": uptime}
 
     def may_take_over(self, owner: str) -> bool:
         """Whether the open run, if no process of it works any more, may be ended for `owner`'s own."""
@@ -446,7 +476,8 @@ class Ledger:
             self._interrupted(state, owner)
         token = state.token + 1
         known = [{"gate": gate, "why": why, "by": by, "at": self.now()} for gate, why, by in excused]
-        run = Run(run_id, token, verb, owner, self.now(), self._clock(), release, timeout, known)
+        about = {"release": release, "timeout": timeout, "excused": known, **self._heard()}
+        run = Run(run_id, token, verb, owner, self.now(), **about)
         self.update(token=token, run=run)
         return run
 
@@ -465,7 +496,7 @@ class Ledger:
         """Let a host that is armed begin to wait from now on."""
         armed = self.state().armed
         if armed is not None:
-            self.update(armed=replace(armed, last_seen=self._clock()))
+            self.update(armed=replace(armed, **self._heard()))
 
     def _interrupted(self, state: State, by: str) -> None:
         """Record a run that did not come to its end. What it had recorded itself, when killed at its end, stays."""
@@ -528,7 +559,7 @@ class Ledger:
             raise LockedError(
                 f"this run has lost the site ({self.describe_run()}): playbooks/status.yml says where it stands"
             )
-        run = replace(run, last_seen=self._clock())
+        run = replace(run, **self._heard())
         self.update(run=run)
         return run
 

@@ -194,10 +194,12 @@ def start_workers(site: Site, release: Release) -> Step:
     def start() -> None:
         workers = workers_of(site, release)
         if workers is not None:
-            # one that waits for a job notices after up to two seconds that it is to take none
-            quiet(site, workers.others())
             workers.create()
-            workers.start(workers.waiting())
+            waiting = workers.waiting()
+            site.docker.start([item.id for item in waiting if not item.running])
+            # not before others boot; one that waits for a job notices after up to two seconds that it is to take none
+            quiet(site, workers.others())
+            workers.start(waiting)
 
     return Step("start the workers", started, start)
 

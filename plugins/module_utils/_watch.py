@@ -45,6 +45,8 @@ STALE = 3600.0
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
 BLIND, SHARE = 5, 0.9
 PROVEN, UNPROVEN = "proven", "unproven"
+# How often a way back is begun that a reboot or the like cuts short.
+TRIES = 3
 _LONGEST_LOG = 2_000_000
 _PATIENT = 60.0
 
@@ -60,7 +62,7 @@ class Memory:
     :param at: when each kind was last looked at, in seconds since the epoch; "" stands for any.
     :param blind: looks in a row without a required kind.
     :param pending: what has still to be told, and by which channel.
-    :param tried: whether the release was tried to be taken back.
+    :param tried: how often the release was begun to be taken back; TRIES when nobody tries any more.
     """
 
     release: str
@@ -72,7 +74,7 @@ class Memory:
     at: dict[str, float] = field(default_factory=dict)
     blind: dict[str, int] = field(default_factory=dict)
     pending: list[dict[str, Any]] = field(default_factory=list)
-    tried: bool = False
+    tried: int = 0
 
 
 def begin(
@@ -155,10 +157,17 @@ class _Watcher:
 
     def look(self) -> tuple[str, int]:
         state = self.site.ledger.state()
+        own = state.run is not None and (state.run.owner, state.run.release) == (OWNER, self.watch.release)
+        if own and not self.site.ledger.busy():
+            return self._go_on()
         at_work = state.run is not None and self.site.ledger.silence() <= state.run.timeout
         if at_work or state.candidate is not None or self.site.ledger.busy():
             return "somebody is at work", 0
         if state.current != self.watch.release:
+            if 0 < self.memory.tried < TRIES:
+                # killed when it had gone back, before it could say so
+                self._tell("taken back", self.watch.breach or "", what_next=f"{state.current} runs")
+                self._deliver()
             self._end("left", f"{state.current} stands now")
             return f"{self.watch.release} stands no more", 0
         now = time.time()
@@ -214,7 +223,7 @@ class _Watcher:
     def _act(self, verdict: Verdict) -> str:
         """Tell people, then go back: once, and only where that loses nothing."""
         reason = verdict.message
-        if self.memory.tried:
+        if self.memory.tried >= TRIES:
             return f"{reason}; it was tried to go back"
         try:
             with self.site.ledger.locked(_PATIENT):
@@ -234,16 +243,29 @@ class _Watcher:
         except LockedError:
             return "a process is at work"
 
+    def _go_on(self) -> tuple[str, int]:
+        """Go on with a way back that was cut short, as by a reboot: nobody else does."""
+        try:
+            with self.site.ledger.locked(_PATIENT):
+                state = self.site.ledger.state()
+                if state.run is None or state.run.owner != OWNER:
+                    return "somebody was at work", 0
+                return self._go_back(self.watch.breach or "a way back was cut short"), 0
+        except LockedError:
+            return "a process is at work", 0
+
     def _go_back(self, reason: str) -> str:
         version, ledger = self.watch.release, self.site.ledger
-        self.memory.tried = True
+        if self.memory.tried >= TRIES:
+            ledger.end_run(OWNER)
+            return self._give_up(reason, f"it was cut short {TRIES} times")
+        self.memory.tried += 1
         self._remember()
         run = ledger.open_run(f"{ledger.stamp()}-watch", "rollback", OWNER, version)
         try:
             take_back(self.site, run, self.settings["timeout"])
-        except SlipwayError as error:
-            self._tell("not taken back", str(error), what_next="playbooks/status.yml says where it stands")
-            return f"{reason}; {version} could not be taken back: {error}"
+        except Exception as error:  # noqa: BLE001 - nobody sees a traceback here: people are told
+            return self._give_up(reason, str(error))
         standing = ledger.state().current
         self.memory.restarts = {}
         # what the caches hold was made by the release that is gone
@@ -255,6 +277,13 @@ class _Watcher:
         self._deliver()
         self._end("taken back", reason)
         return f"{reason}; {version} was taken back, {after}"
+
+    def _give_up(self, reason: str, why: str) -> str:
+        """Leave it to people, and tell them."""
+        self.memory.tried = TRIES
+        self._tell("not taken back", why, what_next="playbooks/status.yml says where it stands")
+        self._deliver()
+        return f"{reason}; {self.watch.release} could not be taken back: {why}"
 
     def _close(self) -> tuple[str, int]:
         """The time is over: a release has proven itself where enough was seen and nothing asked to go back."""

@@ -29,7 +29,8 @@ STOPPING = 5.0  # seconds that it needs besides
 _QUIET = "TSTP"
 _PAUSE = 0.5
 _TIMEOUT_OPTION = re.compile(r"(?:^|\s)(?:-t\s*|--timeout[\s=])(\d+)")
-_TIMEOUT_SETTING = re.compile(r"^:?timeout:\s*(\d+)", re.MULTILINE)
+_FILE_OPTION = re.compile(r"(?:^|\s)(?:-C\s*|--config[\s=])(\S+)")
+_TIMEOUT_SETTING = re.compile(r"^[ \t]*:?timeout:\s*(\d+)", re.MULTILINE)
 _DURATION = re.compile(r"([0-9.]+)(ms|us|h|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _PUSHED = re.compile(r"Pushed (\d+) jobs back to Redis")
@@ -39,10 +40,13 @@ def sidekiq_timeout(service: Mapping[str, Any], source: Path) -> float:
     """Seconds that Sidekiq gives its jobs once it is told to end: its option, its file, or its own default."""
     command = service.get("command") or []
     words = command if isinstance(command, str) else " ".join(command)
-    file = source / "config" / "sidekiq.yml"
-    settings = file.read_text("utf-8") if file.is_file() else ""
-    found = _TIMEOUT_OPTION.search(words) or _TIMEOUT_SETTING.search(settings)
-    return float(found[1]) if found else SIDEKIQ_TIMEOUT
+    option, named = _TIMEOUT_OPTION.search(words), _FILE_OPTION.search(words)
+    if option:
+        return float(option[1])
+    file = source / (named[1] if named else "config/sidekiq.yml")
+    settings = file.read_text("utf-8", errors="replace") if file.is_file() else ""
+    # it may stand there for each environment: the longest is what Docker must wait for
+    return max(map(float, _TIMEOUT_SETTING.findall(settings)), default=SIDEKIQ_TIMEOUT)
 
 
 def seconds(duration: str) -> float:

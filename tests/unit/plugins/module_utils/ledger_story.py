@@ -102,7 +102,7 @@ class Story:
             "mail": {"server": "mail", "from": "a@b", "to": ["ops@example.test"]},
         }
         profile = Profile.parse({**PROFILE, "watch": {"alert": alert}})
-        self.ledger = Ledger(root / "swarm", lambda: self.now)
+        self.ledger = Ledger(root / "swarm", lambda: self.now, lambda: ("", 0.0))
         self.site = cast(
             "Site",
             SimpleNamespace(

@@ -76,7 +76,7 @@ def be_silent(site: Site, seconds: float) -> None:
     with site.ledger.locked():
         run = site.ledger.state().run
         assert run is not None
-        site.ledger.update(run=replace(run, last_seen=run.last_seen - seconds))
+        site.ledger.update(run=replace(run, last_seen=run.last_seen - seconds, boot=""))
 
 
 def plan(site: Site, error: Exception | None = None) -> Plan:
@@ -182,7 +182,7 @@ def test_a_way_back_that_fails_is_recorded_and_tried_again_after_a_while(
     assert state.armed is not None
     assert _armed.look(site, 3600) == "somebody is at work"
     with site.ledger.locked():
-        site.ledger.update(armed=replace(state.armed, last_seen=state.armed.last_seen - 61))
+        site.ledger.update(armed=replace(state.armed, last_seen=state.armed.last_seen - 61, boot=""))
     monkeypatch.setattr(_armed, "rollback", lambda site, _identity, _timeout: plan(site))
     assert _armed.look(site, 3600) == "1.1.0 was taken back"
 

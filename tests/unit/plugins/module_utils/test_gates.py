@@ -235,7 +235,7 @@ def test_status_names_the_command_that_comes_next(tmp_path: Path, monkeypatch: p
     assert "wait for it; should it have died, anna@controller now and anybody in 900 s" in seen["next"]
     assert seen["armed"] == {"release": "1.1.0", "timeout": 900, "seconds_left": 900}
     with ledger.locked():
-        ledger.update(run=replace(run, last_seen=time.time() - 1000))
+        ledger.update(run=replace(run, last_seen=time.time() - 1000, boot=""))
     seen = facts(place)
     assert seen["next"].startswith("ansible-playbook deploy.yml -e release_version=1.1.0 to go on")
     assert seen["next"].endswith("or ansible-playbook rollback.yml")

@@ -100,7 +100,7 @@ class Clock:
 
 def test_a_dead_run_is_taken_over_its_token_is_worth_nothing_and_a_record_says_so(tmp_path: Path) -> None:
     clock = Clock()
-    ledger = Ledger(tmp_path / "swarm", clock)
+    ledger = Ledger(tmp_path / "swarm", clock, lambda: ("", 0.0))
     with ledger.locked():
         dead = ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
         ledger.update(candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)))
@@ -127,7 +127,7 @@ def test_whoever_began_a_run_goes_on_at_once(ledger: Ledger) -> None:
 
 def test_each_call_is_a_sign_of_life(tmp_path: Path) -> None:
     clock = Clock()
-    ledger = Ledger(tmp_path / "swarm", clock)
+    ledger = Ledger(tmp_path / "swarm", clock, lambda: ("", 0.0))
     with ledger.locked():
         run = ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
         clock.now += 50
@@ -135,6 +135,30 @@ def test_each_call_is_a_sign_of_life(tmp_path: Path) -> None:
     clock.now += 50
     assert ledger.silence() == 50
     assert not ledger.may_take_over("ben@controller")
+
+
+@pytest.mark.parametrize("jump", [3600, -86400])
+def test_a_clock_that_is_set_makes_nobody_silent_and_nobody_alive(tmp_path: Path, jump: float) -> None:
+    clock, up = Clock(), [1000.0]
+    ledger = Ledger(tmp_path / "swarm", clock, lambda: ("this boot", up[0]))
+    with ledger.locked():
+        ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
+    clock.now += jump
+    up[0] += 5
+    assert ledger.silence() == 5
+    assert not ledger.may_take_over("ben@controller")
+    up[0] += 60
+    assert ledger.may_take_over("ben@controller")
+
+
+def test_after_a_reboot_the_clock_alone_tells(tmp_path: Path) -> None:
+    clock, boot = Clock(), ["one"]
+    ledger = Ledger(tmp_path / "swarm", clock, lambda: (boot[0], 7.0))
+    with ledger.locked():
+        ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)
+    boot[0] = "another"
+    clock.now += 50
+    assert ledger.silence() == 50
 
 
 def test_what_a_run_recorded_itself_when_killed_at_its_end_stays(ledger: Ledger) -> None:
@@ -160,7 +184,7 @@ def test_only_what_the_site_has_not_felt_begins_afresh(ledger: Ledger, phase: st
 
 def test_an_armed_host_waits_from_the_last_sign_of_life_and_only_for_a_candidate(tmp_path: Path) -> None:
     clock = Clock()
-    ledger = Ledger(tmp_path / "swarm", clock)
+    ledger = Ledger(tmp_path / "swarm", clock, lambda: ("", 0.0))
     assert not ledger.abandoned()
     with ledger.locked():
         run = ledger.open_run("r1", "deploy", "anna@controller", "1.1.0", 60)

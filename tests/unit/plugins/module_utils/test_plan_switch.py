@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _plan_switch
 from ansible_collections.slipway.release.plugins.module_utils._engine import Step
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
-from ansible_collections.slipway.release.plugins.module_utils._plan_switch import start_services
+from ansible_collections.slipway.release.plugins.module_utils._plan_switch import start_services, start_workers
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 OLD = Release("1.0.0", "a" * 40, {"web": "sha256:1", "proxy": "sha256:2"}, {}, [])
@@ -126,3 +127,19 @@ def test_what_a_killed_compose_had_half_made_is_settled_first(world: World) -> N
     step.apply()
     assert world.done == ["settle swarm"]
     assert step.done()
+
+
+def test_workers_go_on_until_others_boot_and_are_quiet_while_these_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[str] = []
+    booting = SimpleNamespace(id="new", running=False)
+    workers = SimpleNamespace(
+        create=lambda: did.append("create"),
+        waiting=lambda: [booting],
+        others=lambda: ["old"],
+        start=lambda some: did.append(f"await {[item.id for item in some]}"),
+    )
+    site = cast("Site", SimpleNamespace(docker=SimpleNamespace(start=lambda ids: did.append(f"start {ids}"))))
+    monkeypatch.setattr(_plan_switch, "workers_of", lambda _site, _release: workers)
+    monkeypatch.setattr(_plan_switch, "quiet", lambda _site, some: did.append(f"quiet {some}"))
+    start_workers(site, NEW).apply()
+    assert did == ["create", "start ['new']", "quiet ['old']", "await ['new']"]

@@ -37,6 +37,10 @@ def seen(probe: str = "page", subject: str = "/agents", *, ok: bool | None = Tru
     return Observation(probe, subject, "2026-11-24T02:00:00Z", value, "s", ok=ok, detail="as told")
 
 
+class Killed(BaseException):
+    """What ends a process at once."""
+
+
 WELL = [seen(), seen("service", "web"), seen("service", "worker")]
 
 
@@ -53,7 +57,8 @@ class World:
         self.since: list[datetime] = []
         self.undone: list[str] = []
         self.applied: list[str] = []
-        self.fails: SlipwayError | None = None
+        self.fails: Exception | None = None
+        self.killed: Callable[[], None] | None = None
         monkeypatch.setattr(_guard, "UNITS", root)
         monkeypatch.setattr(_guard, "BOOTED", root)
         monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
@@ -89,6 +94,9 @@ class World:
 
     def take_back(self, site: Site, run: Run, _timeout: float) -> None:
         self.undone.append(run.owner)
+        if self.killed is not None:
+            self.killed()
+            raise Killed
         if self.fails is not None:
             site.ledger.close_run(run, {}, accept=False)
             raise self.fails
@@ -333,3 +341,67 @@ def test_the_log_of_looks_stays_small(world: World, monkeypatch: pytest.MonkeyPa
     files = sorted((world.site.ledger.root / "watch").glob("looks*"))
     assert [path.name for path in files] == ["looks.1.jsonl", "looks.jsonl"]
     assert sum(path.stat().st_size for path in files) < 1500
+
+
+def test_a_way_back_that_was_cut_short_is_gone_on_with(world: World) -> None:
+    def half_done() -> None:
+        before = Before("1.0.0", [], None)
+        world.site.ledger.update(candidate=Candidate("1.1.0", "switched", before, stood=True), current="1.0.0")
+
+    world.look()
+    world.sees, world.killed = broken, half_done
+    with pytest.raises(Killed):
+        world.look()
+    world.killed = None
+    world.look()
+    assert len(world.undone) == 2
+    assert world.events == ["breach", "taken back"]
+    assert world.site.ledger.state().watch is None
+
+
+def test_one_that_was_killed_before_it_began_is_begun_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> Run:
+        raise Killed
+
+    world.look()
+    world.sees = broken
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "open_run", killed)
+        with pytest.raises(Killed):
+            world.look()
+    world.look()
+    assert world.events == ["breach", "taken back"]
+
+
+def test_one_that_had_gone_back_before_it_could_say_so_says_it_then(world: World) -> None:
+    world.look()
+    world.sees, world.killed = broken, lambda: None
+    with pytest.raises(Killed):
+        world.look()
+    with world.site.ledger.locked():
+        world.site.ledger.update(current="1.0.0", run=None)
+    world.look()
+    assert world.events == ["breach", "taken back"]
+
+
+def test_what_is_cut_short_each_time_is_left_to_people_and_they_are_told(world: World) -> None:
+    world.look()
+    world.sees, world.killed = broken, lambda: None
+    for _ in range(3):
+        with pytest.raises(Killed):
+            world.look()
+    for _ in range(3):
+        world.look()
+    assert len(world.undone) == 3
+    assert world.events == ["breach", "not taken back"]
+    assert world.site.ledger.state().run is None
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyError("grafana")])
+def test_whatever_keeps_it_from_going_back_is_told(world: World, error: Exception) -> None:
+    world.look()
+    world.sees, world.fails = broken, error
+    world.look()
+    world.look()
+    assert world.events == ["breach", "not taken back"]
+    assert len(world.undone) == 1

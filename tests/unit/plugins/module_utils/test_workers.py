@@ -147,6 +147,7 @@ def test_no_worker_is_asked_nothing(world: World) -> None:
         (["sidekiq"], "timeout: 9", 9),
         (None, ":concurrency: 5", 25),
         (["bin/start-thing"], None, 25),
+        (["sidekiq"], ":timeout: 30\nproduction:\n  :timeout: 110\n", 110),
     ],
 )
 def test_sidekiq_s_own_timeout_is_read_where_it_stands(
@@ -156,6 +157,11 @@ def test_sidekiq_s_own_timeout_is_read_where_it_stands(
         (tmp_path / "config").mkdir()
         (tmp_path / "config/sidekiq.yml").write_text(file)
     assert sidekiq_timeout({"command": command}, tmp_path) == expected
+
+
+def test_another_file_of_sidekiq_s_and_one_that_is_not_utf_8_are_read_too(tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_bytes(b":timeout: 70 # f\xfcr alle\n")
+    assert sidekiq_timeout({"command": ["sidekiq", "-C", "other.yml"]}, tmp_path) == 70
 
 
 @pytest.mark.parametrize("text, expected", [("30s", 30), ("1m30s", 90), ("1h0m1.5s", 3601.5), ("500ms", 0.5)])
