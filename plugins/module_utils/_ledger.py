@@ -231,7 +231,7 @@ def sync_directory(path: Path) -> None:
 
 
 def since_boot() -> tuple[str, float]:
-    """Which boot of the host this is ("" where nobody knows), and the seconds since it began: nobody sets that clock."""
+    """Which boot of the host this is, "" where nobody knows, and the seconds since it began: nobody sets that clock."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
