@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HEALTHY_WITHIN = 300
 MEMORY_HEADROOM = 1.2
+# What of a service only one container at a time can have.
+ONE_AT_A_TIME = ("ports", "container_name")
 _PAUSE = 0.2
 _NOT_CONTENT = ("build", "pull_policy", "scale", "depends_on", "image")
 
@@ -140,7 +142,10 @@ class Containers:
         return now
 
     def room(self) -> int:
-        """How many more containers like those that run the host's memory has room for."""
+        """How many more containers like those that run there is room for: the host's memory, a name, a port."""
+        model = self._compose.config["services"][self.service]
+        if any(model.get(key) for key in ONE_AT_A_TIME):
+            return 0
         needs = [needed for item in self.all() if item.running and (needed := _memory(item))]
         if not needs:
             return self.count

@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 from ._backup_files import size_of, sources
 from ._changelog import Notes
+from ._containers import ONE_AT_A_TIME
 from ._errors import CommandError, SlipwayError
 from ._evidence import RELEASE_GATES
 from ._evidence import Evidence as ReleaseEvidence
@@ -24,6 +25,7 @@ from ._guard import cannot_arm
 from ._ledger import Candidate, State
 from ._observation import Observation
 from ._once import Once
+from ._parked_jobs import parked
 from ._plan_restore import check_restore
 from ._plan_rollback import check_images, died_early, release_to_take_back, way_back
 from ._plan_stage import missing_services
@@ -348,7 +350,7 @@ class Gates:
         if not self._files_there or self._in_between:
             return _NOT_LOOKED_AT if self._in_between else "nothing is installed yet"
         service = self.site.compose.config["services"].get(web, {})
-        fixed = [key for key in ("ports", "container_name") if service.get(key)]
+        fixed = [key for key in ONE_AT_A_TIME if service.get(key)]
         if fixed:
             raise SlipwayError(
                 f"service {web} has {' and '.join(fixed)}, so that there cannot be two sets of its containers: take it "
@@ -378,6 +380,12 @@ class Gates:
                 f"stop_grace_period of service {worker} is {grace:.0f} s and Sidekiq's timeout {own:.0f} s: Docker "
                 f"kills it before it has pushed its jobs back: set stop_grace_period to {own + STOPPING:.0f}s"
             )
+        cache = self.profile.services.cache
+        if cache and self.site.containers(cache):
+            try:
+                parked(self.site)
+            except SlipwayError as error:
+                raise SlipwayError(f"the jobs in service {cache} cannot be looked at: {error}") from error
         return f"{grace:.0f} s to stop, {own:.0f} s of them for jobs"
 
     def clock(self) -> str:

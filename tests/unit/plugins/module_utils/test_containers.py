@@ -168,6 +168,13 @@ def test_notes_about_containers_that_are_gone_are_dropped(world: World, tmp_path
     assert (tmp_path / "containers.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("fixed", [{"container_name": "web"}, {"ports": [{"published": "9394"}]}])
+def test_beside_one_that_has_a_name_or_a_port_to_itself_is_no_room(world: World, fixed: dict[str, object]) -> None:
+    assert Containers(world.site, OLD, "web").room() > 0
+    world.model = {**world.model, **fixed}
+    assert Containers(world.site, OLD, "web").room() == 0
+
+
 def test_those_that_a_killed_start_left_running_are_only_waited_for(world: World) -> None:
     web = Containers(world.site, OLD, "web")
     world.start = lambda ids: pytest.fail(f"asked to start {ids}")  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _gates
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._evidence import RELEASE_GATES
 from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Answer, Gates, Request, facts, look
@@ -137,6 +138,22 @@ def test_workers_that_docker_would_kill_are_refused(tmp_path: Path) -> None:
     assert "set stop_grace_period to 25s" in said
     enough = {"worker": {"command": ["sidekiq"], "stop_grace_period": "30s"}}
     assert proxied(tmp_path, enough).workers() == "30 s to stop, 25 s of them for jobs"
+
+
+def test_jobs_that_cannot_be_looked_at_are_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(_site: Site) -> int:
+        raise SlipwayError("Redis wants a password: give its container REDIS_PASSWORD")
+
+    enough = {"worker": {"command": ["sidekiq"], "stop_grace_period": "30s"}}
+    monkeypatch.setattr(_gates, "parked", locked)
+    gates = proxied(tmp_path, enough)
+    assert gates.workers() == "30 s to stop, 25 s of them for jobs"
+    monkeypatch.setattr(Site, "containers", lambda _site, service=None: [service])
+    said = refusal(proxied(tmp_path, enough), "workers")
+    assert (
+        said
+        == "the jobs in service redis cannot be looked at: Redis wants a password: give its container REDIS_PASSWORD"
+    )
 
 
 def test_a_database_by_its_container_name_is_inside(tmp_path: Path) -> None:
