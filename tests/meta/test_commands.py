@@ -16,9 +16,10 @@ from ansible.cli.playbook import PlaybookCLI
 from ansible.parsing.splitter import parse_kv
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "inventory/README.md", "lab/README.md")]
-PAGES += sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "coverage.md")  # which tests write
+from tests import typed
+from tests.typed import ROOT
+
+PAGES = [ROOT / name for name in (*typed.PAGES, "CONTRIBUTING.md", "lab/README.md")]
 # A command ends where the line's code or the command itself ends.
 PLAYBOOK = re.compile(r"(?<![\w-])ansible-playbook(?= +[^\s|`]*\.yml)([^`|]*)")
 WORD = r"(?:[a-z-]+|[A-Z]+=[^\s`]+)"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from testinfra.host import Host
 
 from lab import evidence, witness
 from lab.host import Host as LabHost
+from tests.typed import SHELL, typed
 
 ROOT = Path(__file__).resolve().parents[2]
 # each worker has a host to itself
@@ -134,8 +136,52 @@ def play(site: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., R
             timeout=600,
             check=False,
         )
-        written = sorted(path for path in records.glob("*.json") if not path.is_symlink())
-        record = json.loads(written[-1].read_text()) if written else {}
-        return Run(done.returncode, done.stdout + done.stderr, record)
+        return Run(done.returncode, done.stdout + done.stderr, _record(records))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def types(site: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    """Type a command of a page, with the inventory and the host filled in."""
+
+    def run(
+        page: str,
+        begins: str,
+        *more: str,
+        inventory: str = INVENTORY,
+        given: Mapping[str, str] | None = None,
+        fails: bool = False,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,  # noqa: ANN401 - those of `typed`
+    ) -> Run:
+        records = tmp_path_factory.mktemp("records")
+        printed = typed(
+            page,
+            begins,
+            *map(shlex.quote, more),
+            given={**(given or {}), "-i prod": f"-i {inventory} -l {site}", "customer-a": site},
+            fails=fails,
+            environment={"SLIPWAY_RECORD_DIR": str(records), **(environment or {})},
+            **options,
+        )
+        return Run(int(fails), printed, _record(records))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def types_on_host(site: str) -> Callable[..., str]:
+    """Type a command of a page on the host, as an operator who has logged in, or as root."""
+
+    def run(page: str, begins: str, user: str = "deploy", directory: str = "/opt/swarm", **options: Any) -> str:  # noqa: ANN401 - those of `typed`
+        there = ("docker", "exec", "--workdir", directory, LabHost(site).container)
+        return typed(page, begins, through=(*there, "runuser", "-u", user, "--", *SHELL), **options)
+
+    return run
+
+
+def _record(directory: Path) -> dict[str, Any]:
+    """The record that the last run left there."""
+    written = sorted(path for path in directory.glob("*.json") if not path.is_symlink())
+    return json.loads(written[-1].read_text()) if written else {}

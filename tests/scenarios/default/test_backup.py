@@ -19,8 +19,11 @@ Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
 BACKUPS = f"{STATE}/backups"
+RESTORE = "ansible-playbook playbooks/restore.yml -i prod -l customer-a -e restore_backup=BACKUP"
 LEDGER = f"find {STATE} -type f | sort | xargs sha256sum"
 POSTGRES = "$(docker ps --quiet --filter label=com.docker.compose.service=postgres)"
+PAGE_KEPT = "swarm_production_kept_20261123t122657z"
+PAGE_BACKUP = "20261123T081500Z-backup"  # what the page calls one
 PSQL = f"docker exec --interactive {POSTGRES} psql -XAtq --username swarm_owner"
 
 pytestmark = pytest.mark.promise("M1")
@@ -55,21 +58,21 @@ docker exec {POSTGRES} sh -c 'createdb -U swarm_owner -T template0 look &&
 
 
 @pytest.fixture(scope="module")
-def taken(play: Play, sh: Sh, query: Sh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def taken(types: Play, sh: Sh, query: Sh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A backup that was taken while a client wrote, and that was fetched."""
     fetched = tmp_path_factory.mktemp("fetched")
     recipient = sh("rm -f /root/key.txt; age-keygen -o /root/key.txt 2>/dev/null; age-keygen -y /root/key.txt").strip()
     sh("echo precious >/opt/swarm/storage/precious.txt")
     sh(f"mkdir -p {BACKUPS}/.partial/dead; touch {BACKUPS}/.partial/dead/toc.dat")
     sh(WRITER)
-    run = play(
-        "playbooks/backup.yml",
-        "-e",
-        json.dumps({"backup_fetch_to": str(fetched), "backup_recipients": [recipient], "backup_keep": 1}),
+    run = types(
+        "docs/backup.md",
+        "ansible-playbook playbooks/backup.yml -i prod -l customer-a -e backup_fetch_to",
+        *("-e", "backup_keep=1"),
+        given={"/srv/backups": str(fetched), "age1...": recipient},
     )
     rows = int(query("SELECT count(*) FROM pair_a"))
     sh(END_WRITER)
-    assert run.returncode == 0, run.output
     identity = sh(f"ls {BACKUPS} | grep backup | tail -1").strip()
     manifest = json.loads(sh(f"cat {BACKUPS}/{identity}/manifest.json"))
     yield {"id": identity, "manifest": manifest, "run": run, "fetched": fetched, "rows": rows}
@@ -103,16 +106,23 @@ def test_the_manifest_is_true_for_every_file(taken: dict[str, Any], sh: Sh) -> N
     assert sh(f"find {BACKUPS} -perm /077").strip() == ""
 
 
-def test_what_left_the_host_opens_with_the_recipient_s_key_and_no_copy_stays(taken: dict[str, Any], sh: Sh) -> None:
+def test_a_backup_is_looked_into_by_hand(taken: dict[str, Any], types_on_host: Callable[..., str], query: Sh) -> None:
+    types_on_host("docs/backup.md", "B=", block=True, user="root", given={PAGE_BACKUP: taken["id"]})
+    assert query("SELECT count(*) FROM pg_database WHERE datname = 'look'") == "0"
+
+
+def test_what_left_the_host_opens_with_the_recipient_s_key_and_no_copy_stays(
+    taken: dict[str, Any], sh: Sh, types_on_host: Callable[..., str]
+) -> None:
     (file,) = Path(taken["fetched"]).iterdir()
     content = file.read_bytes()
     assert content.startswith(b"age-encryption.org/v1")
-    subprocess.run(["docker", "cp", "--quiet", str(file), f"slipway-lab-{SITE}:/root/fetched.age"], check=True)
-    sums = sh(
-        "cd /root && age --decrypt --identity key.txt fetched.age | tar -xO --wildcards '*/manifest.json' | sha256sum"
-    )
+    subprocess.run(["docker", "cp", "--quiet", str(file), f"slipway-lab-{SITE}:/root/{file.name}"], check=True)
+    name = f"customer-a-{PAGE_BACKUP}.tar.age"
+    types_on_host("docs/backup.md", "age --decrypt", user="root", directory="/root", given={name: file.name})
+    sums = sh(f"cat /root/{taken['id']}/manifest.json | sha256sum")
     assert sums.split()[0] == sh(f"sha256sum {BACKUPS}/{taken['id']}/manifest.json").split()[0]
-    assert sh(f"rm /root/fetched.age; ls {STATE}/exports").strip() == ""
+    assert sh(f"rm -r /root/{file.name} /root/{taken['id']}; ls {STATE}/exports").strip() == ""
 
 
 def test_a_copy_in_the_clear_is_refused_before_anything_is_done(play: Play, sh: Sh, tmp_path: Path) -> None:
@@ -175,16 +185,23 @@ def test_the_list_says_why_each_is_kept(taken: dict[str, Any], play: Play, sh: S
     assert sh(LEDGER) == before
 
 
-def test_a_trial_run_changes_nothing_and_names_the_steps(taken: dict[str, Any], play: Play, sh: Sh, look: Look) -> None:
+def test_a_trial_run_changes_nothing_and_names_the_steps(
+    taken: dict[str, Any], types: Play, sh: Sh, look: Look
+) -> None:
     before = look(), sh(LEDGER)
-    run = play("playbooks/restore.yml", "--check", "-v", "-e", f"restore_backup={taken['id']}")
-    assert run.returncode == 0, run.output
+    run = types("docs/restore.md", f"{RESTORE} --check", "-v", given={"BACKUP": taken["id"]})
     assert "restore the database" in run.output
     assert (look(), sh(LEDGER)) == before
 
 
 def test_what_was_damaged_is_back_and_what_was_there_is_kept(
-    taken: dict[str, Any], play: Play, sh: Sh, query: Sh, look: Look
+    taken: dict[str, Any],
+    play: Play,
+    types: Play,
+    types_on_host: Callable[..., str],
+    sh: Sh,
+    query: Sh,
+    look: Look,
 ) -> None:
     expected = query("SELECT count(*), sum(id) FROM campaigns")
     query("ALTER DATABASE swarm_production SET work_mem TO '7MB'")
@@ -192,8 +209,7 @@ def test_what_was_damaged_is_back_and_what_was_there_is_kept(
     sh("rm /opt/swarm/storage/precious.txt")
     # as a swap that was killed leaves it
     sh(f"{PSQL} postgres <<<'ALTER DATABASE swarm_production ALLOW_CONNECTIONS false'")
-    run = play("playbooks/restore.yml", "-e", f"restore_backup={taken['id']}", "-e", "restore_uploads=true")
-    assert run.returncode == 0, run.output
+    types("docs/restore.md", f"{RESTORE} -e restore_uploads=true", given={"BACKUP": taken["id"]})
     assert query("SELECT count(*), sum(id) FROM campaigns") == expected
     assert query("SHOW work_mem") == "7MB"
     assert sh("cat /opt/swarm/storage/precious.txt") == "precious\n"
@@ -205,4 +221,6 @@ def test_what_was_damaged_is_back_and_what_was_there_is_kept(
     seen = look()
     assert seen.release == "1.1.0"
     assert kept in play("playbooks/status.yml").output
-    sh(f"docker exec {POSTGRES} dropdb -U swarm_owner {kept}")
+    assert kept in types_on_host("docs/rollback.md", "docker compose exec postgres psql")
+    assert event["saved"] in types_on_host("docs/rollback.md", "sudo ls")
+    types_on_host("docs/restore.md", "docker compose exec postgres dropdb", given={PAGE_KEPT: kept})

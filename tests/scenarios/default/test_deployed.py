@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ Sh = Callable[[str], str]
 
 STATE = "/var/lib/slipway/swarm"
 ANNOUNCE = json.dumps({"announce_channels": {"file": "build/lab/handover"}, "announce_outbox": "build/lab/announce"})
+TYPED = {"deploy.yml": "docs/deploy.md", "playbooks/smoke_test.yml": "docs/smoke_test.md"}
 LEDGER = f"find {STATE} -type f | sort | xargs sha256sum"
 
 
@@ -87,8 +87,8 @@ def test_nothing_is_left_over(look: Look, query: Sh, ledger: dict[str, Any]) -> 
 
 
 @pytest.mark.promise("C1", "C2")
-def test_the_caches_are_warmed(play: Play, sh: Sh) -> None:
-    assert play("playbooks/cache_warm.yml").returncode == 0
+def test_the_caches_are_warmed(types: Play, sh: Sh) -> None:
+    types("docs/cache_warm.md", "ansible-playbook")
     redis = "docker exec $(docker ps -qf label=com.docker.compose.service=redis) redis-cli "
     assert sh(redis + "exists agents/metrics campaigns/eta system_health").strip() == "3"
 
@@ -111,9 +111,10 @@ def test_open_pages_hear_of_a_new_campaign_or_the_smoke_test_fails(play: Play, s
 
 
 @pytest.mark.promise("P2", "P4", "R2")
-def test_jobs_statements_and_figures_are_compared_with_before_the_release(play: Play, query: Sh) -> None:
-    well = play("playbooks/monitor.yml", "-e", "monitor_looks=2", "-e", "monitor_interval=5")
-    assert well.returncode == 0, well.output
+def test_jobs_statements_and_figures_are_compared_with_before_the_release(types: Play, query: Sh) -> None:
+    watch = "ansible-playbook playbooks/monitor.yml -i prod"
+    briefly = {"monitor_looks=10": "monitor_looks=2", "monitor_interval=30": "monitor_interval=5"}
+    well = types("docs/monitor.md", f"{watch} -e monitor_looks=10", given=briefly)
     kinds = ("job", "query", "figure")
     seen = {item["subject"]: item for item in well.record["hosts"][SITE]["observations"] if item["probe"] in kinds}
     assert {"failed", "dead", "retries", "slower", "new", "agents online"} <= set(seen)
@@ -121,10 +122,9 @@ def test_jobs_statements_and_figures_are_compared_with_before_the_release(play: 
     assert seen["agents online"]["detail"] == "450, 450 before the release"
     query("UPDATE agents SET status = 'offline'")
     try:
-        bad = play("playbooks/monitor.yml", "-e", "monitor_looks=1")
+        bad = types("docs/monitor.md", watch, "-e", "monitor_looks=1", fails=True)
     finally:
         query("UPDATE agents SET status = 'online' WHERE name !~ '0$'")
-    assert bad.returncode != 0
     assert "agents online: 0, 450 before the release: less than 50% of it are left" in bad.output
 
 
@@ -138,10 +138,9 @@ def test_no_secret_is_in_logs_or_world_readable_files(sh: Sh) -> None:
         assert sh(f"journalctl --no-pager | grep -cF -- {secret} || true").strip() == "0"
 
 
-def test_a_second_deploy_changes_and_restarts_nothing_and_is_quick(play: Play, look: Look) -> None:
+def test_a_second_deploy_changes_and_restarts_nothing_and_is_quick(types: Play, look: Look) -> None:
     before = look()
-    run = play("deploy.yml")
-    assert run.returncode == 0, run.output
+    run = types("docs/rollback.md", "ansible-playbook deploy.yml")
     assert run.changed == 0
     assert look() == before
     assert run.record["seconds"] < 10
@@ -173,9 +172,12 @@ def at_rest(look: Look, sh: Sh) -> tuple[Witness, str]:
     ],
 )
 def test_check_mode_changes_nothing_and_tells_what_would_change(
-    play: Play, look: Look, sh: Sh, at_rest: tuple[Witness, str], playbook: str, arguments: tuple[str, ...]
+    play: Play, types: Play, look: Look, sh: Sh, at_rest: tuple[Witness, str], playbook: str, arguments: tuple[str, ...]
 ) -> None:
-    run = play(playbook, "--check", *arguments)
+    if page := TYPED.get(playbook) if not arguments else None:
+        run = types(page, f"ansible-playbook {playbook} -i prod --check")
+    else:
+        run = play(playbook, "--check", *arguments)
     assert run.returncode == 0, run.output
     assert (look(), sh(LEDGER)) == at_rest
     would_change = (
@@ -193,7 +195,7 @@ def test_check_mode_changes_nothing_and_tells_what_would_change(
 
 
 @pytest.mark.promise("A2")
-def test_customers_are_told_what_the_ledger_knows_and_once(play: Play, tmp_path: Path) -> None:
+def test_customers_are_told_what_the_ledger_knows_and_once(play: Play, types: Play, tmp_path: Path) -> None:
     there = {"announce_channels": {"file": str(tmp_path)}, "announce_outbox": str(tmp_path / "outbox")}
     success = ("playbooks/announce.yml", "-e", json.dumps({**there, "announce_preview": False}), "-e")
     for sent_now in (1, 0):
@@ -203,6 +205,13 @@ def test_customers_are_told_what_the_ledger_knows_and_once(play: Play, tmp_path:
     run = play(*success, "announce_event=rollback")
     assert run.returncode != 0
     assert f"1.1.0 stands on {SITE}: rollback would not be true" in run.output
+    window = {"from": "2099-12-01T22:00+01:00", "until": "2099-12-01T23:30+01:00"}
+    page = ("docs/announce.md", "ansible-playbook playbooks/announce.yml -i prod -e announce_event=window")
+    given = ("-e", json.dumps({**there, "announce_window": window}))
+    types(*page, *given)
+    assert not (tmp_path / f"{SITE}-1.1.0-window.txt").exists()
+    types(page[0], f"{page[1]} -e announce_preview=false", *given)
+    assert "2099" in (tmp_path / f"{SITE}-1.1.0-window.txt").read_text()
 
 
 def test_gates_cannot_be_stepped_past(play: Play, look: Look) -> None:
@@ -220,7 +229,7 @@ def test_gates_cannot_be_stepped_past(play: Play, look: Look) -> None:
 
 @pytest.mark.promise("W1", "W2", "X3")
 def test_a_report_tells_of_the_release_and_what_people_wrote_down_is_met_before_the_next(
-    play: Play, tmp_path: Path
+    play: Play, types: Play, tmp_path: Path
 ) -> None:
     reports = ("playbooks/report.yml", "-e", f"report_directory={tmp_path}")
     run = play(*reports)
@@ -236,14 +245,16 @@ def test_a_report_tells_of_the_release_and_what_people_wrote_down_is_met_before_
     feedback = tmp_path / "feedback.yml"
     issues = [{"date": "2026-11-24", "text": "The window was too short"}]
     feedback.write_text(yaml.safe_dump({"release": "1.1.0", "bugs": [], "issues": issues}))
-    assessed = play(*reports, "-e", f"report_feedback={feedback}")
-    assert (assessed.returncode, assessed.changed) == (0, 2), assessed.output
-    asked = play("playbooks/preflight.yml", "-e", "release_version=1.2.0")
+    page = "ansible-playbook playbooks/report.yml -i prod -l customer-a -e report_feedback"
+    assessed = types("docs/report.md", page, *reports[1:], given={"customer-a.yml": str(feedback)})
+    assert assessed.changed == 2, assessed.output
+    asked = types("docs/preflight.md", "ansible-playbook")
     assert "met before: 1.1.0, 2026-11-24: The window was too short" in " ".join(asked.output.split())
 
 
-@pytest.mark.promise("U1")
-def test_the_readme_s_command_works_with_secrets_from_a_vault(play: Play, sh: Sh, tmp_path: Path) -> None:
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of an operator, whose prod is this host."""
     for name in ("ansible.cfg", "collections", "deploy.yml", "examples", "playbooks", "plugins", "roles"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "inventory", tmp_path / "inventory", symlinks=True)
@@ -258,25 +269,50 @@ def test_the_readme_s_command_works_with_secrets_from_a_vault(play: Play, sh: Sh
     hosts = yaml.safe_load((tmp_path / "prod/hosts.yml").read_text())
     hosts["sites"]["hosts"] = {SITE: site}
     (tmp_path / "prod/hosts.yml").write_text(yaml.safe_dump(hosts))
+    return tmp_path
+
+
+@pytest.mark.promise("U1")
+def test_the_readme_s_command_works_with_secrets_from_a_vault(types: Play, sh: Sh, checkout: Path) -> None:
+    page, deploy = "inventory/README.md", "ansible-playbook deploy.yml -i prod"
+    there: dict[str, Any] = {"directory": checkout, "inventory": "prod"}
     names = {"vault_postgres_password", "vault_secret_key_base", "vault_operator_password"}
     values = {
         name: sh(f"sed -n s/^{name.removeprefix('vault_').upper()}=//p /opt/swarm/.env").strip() for name in names
     }
-    (tmp_path / "password").write_text("a test's own password")
-    vault = tmp_path / "prod/group_vars/sites/vault.yml"
-    vault.write_text(yaml.safe_dump(values))
-    password = f"--vault-password-file={tmp_path}/password"
-    subprocess.run(["ansible-vault", "encrypt", password, str(vault)], check=True, capture_output=True)
+    password = checkout / ".vault-password"
+    password.write_text("a test's own password")
+    (checkout / "secrets").write_text(yaml.safe_dump(values))
+    known = {"ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
+    # an editor that writes all at once
+    editor = {"EDITOR": f"cp {checkout}/secrets"}
+    made = types(page, "ansible-vault encrypt", block=True, environment={**known, **editor}, **there)
+    assert "$ANSIBLE_VAULT;1.1;AES256" in made.output
+    (checkout / "secrets").unlink()
+    types(page, "mkdir -p", block=True, **there)
+    assert SITE in types(page, "ansible-inventory", environment=known, **there).output
+    run = types("README.md", deploy, environment=known, **there)
+    assert run.changed == 0
+    run = types(page, f"{deploy} --ask-vault-pass", keys=f"{password.read_text()}\n", **there)
+    assert run.changed == 0
 
     # a run that died before it did anything has the site until somebody comes
     state = json.loads(sh(f"cat {STATE}/ledger.json"))
     dead = {"id": "r1", "token": 0, "verb": "rollback", "owner": "ben@elsewhere", "started": "", "last_seen": 0}
     sh(f"cat >{STATE}/ledger.json <<'END'\n{json.dumps({**state, 'run': dead})}\nEND")
-    run = play("deploy.yml", password, "-vvv", inventory="prod", directory=tmp_path)
-    assert run.returncode == 0, run.output
+    run = types(page, f"{deploy} --vault-password-file", "-vvv", **there)
     assert run.changed == 0
     assert json.loads(sh(f"cat {STATE}/ledger.json"))["run"] is None
     assert json.loads(sh(f"cat {STATE}/runs/r1.json"))["interrupted"]
     assert "1.1.0 already runs" in run.output
     assert not [name for name, value in values.items() if value in run.output]
     assert not [name for name, value in values.items() if value in json.dumps(run.record)]
+
+
+def test_a_profile_of_one_s_own_takes_the_place_of_the_sample_s(types: Play, checkout: Path) -> None:
+    there: dict[str, Any] = {"directory": checkout, "inventory": "prod"}
+    for begins in ("cp --dereference", "mv own.yml"):
+        types("docs/profile.md", begins, **there)
+    written = checkout / "inventory/prod/group_vars/sites/application.yml"
+    assert not written.is_symlink()
+    assert written.read_text() == (ROOT / "examples/swarm/profile.yml").read_text()

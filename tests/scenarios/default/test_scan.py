@@ -39,8 +39,14 @@ def scan(play: Play, variables: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]
     """Scan, and return what R5 says."""
     run = play("playbooks/scan.yml", "-e", json.dumps(variables))
     assert "Traceback" not in run.output
+    return run, r5(run)
+
+
+def r5(run: Run) -> dict[str, Any]:
+    """What R5 says."""
     judged = next(iter(run.record["hosts"].values()))["verdict"]
-    return run, next(item for item in judged["criteria"] if item["id"] == "R5")
+    found: dict[str, Any] = next(item for item in judged["criteria"] if item["id"] == "R5")
+    return found
 
 
 def told(run: Run) -> str:
@@ -50,11 +56,12 @@ def told(run: Run) -> str:
 
 
 @pytest.mark.promise("R5")
-def test_what_is_new_against_the_release_before_asks_to_go_back(play: Play, tmp_path: Path) -> None:
-    run, found = scan(
-        play, written(tmp_path, {"1.1.0": ["CVE-2026-0001", "CVE-2026-0002"], "1.0.0": ["CVE-2026-0001"]})
-    )
-    assert run.returncode != 0
+def test_what_is_new_against_the_release_before_asks_to_go_back(types: Play, tmp_path: Path) -> None:
+    known = written(tmp_path, {"1.1.0": ["CVE-2026-0001", "CVE-2026-0002"], "1.0.0": ["CVE-2026-0001"]})
+    listed = tmp_path / "listed.yml"
+    listed.write_text(json.dumps(known))
+    page = "ansible-playbook playbooks/scan.yml -i prod -e @reports.yml"
+    found = r5(types("docs/scan.md", page, given={"reports.yml": str(listed)}, fails=True))
     assert found["verdict"] == "rollback"
     assert "CVE-2026-0002 openssl: critical, openssl 3.0.1, fixed in 3.0.2" in found["reason"]
     assert "CVE-2026-0001" not in found["reason"]
@@ -84,10 +91,9 @@ def _metrics_for_everybody(sh: Sh) -> Iterator[None]:
 
 
 @pytest.mark.promise("R5")
-def test_a_page_that_came_to_stand_open_asks_to_go_back(play: Play, sh: Sh) -> None:
+def test_a_page_that_came_to_stand_open_asks_to_go_back(play: Play, types: Play, sh: Sh) -> None:
     with _metrics_for_everybody(sh):
         run, found = scan(play, {})
     assert run.returncode != 0
     assert found["reason"] == "GET /metrics: 200 to somebody who has not logged in"
-    run, found = scan(play, {})
-    assert (run.returncode, found["verdict"]) == (0, "hold")
+    assert r5(types("docs/scan.md", "ansible-playbook playbooks/scan.yml -i prod"))["verdict"] == "hold"

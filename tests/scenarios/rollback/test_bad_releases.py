@@ -53,16 +53,16 @@ def test_the_witness_sees_a_changed_row_a_changed_file_and_a_changed_schema(look
     ],
 )
 def test_a_bad_release_is_taken_back(
-    play: Play, look: Look, sh: Sh, tmp_path: Path, version: str, criterion: str, said: str, policy: str
+    types: Play, look: Look, sh: Sh, tmp_path: Path, version: str, criterion: str, said: str, policy: str
 ) -> None:
     before = look()
     # a release that brings a variable of its own leaves none behind
     brought = json.dumps({"application_environment": {"BROUGHT_BY": version, "THREADS": "1"}})
     told = json.dumps({"announce_channels": {"file": str(tmp_path)}, "announce_outbox": str(tmp_path / "outbox")})
-    asked = ("-e", f"release_version={version}", "-e", f"rehearse_policy={policy}")
-    run = play("deploy.yml", *asked, "-e", brought, "-e", told)
+    more = ("-e", f"rehearse_policy={policy}", "-e", brought, "-e", told)
+    page = "ansible-playbook deploy.yml -i prod -l customer-a -e release_version=1.2.0"
+    run = types("docs/deploy.md", page, *more, given={"1.2.0": version}, fails=True)
     after = look()
-    assert run.returncode != 0
     assert f"{version} was taken back, 1.1.0 runs" in run.output
 
     assert after.release == "1.1.0"
@@ -94,6 +94,13 @@ def test_a_bad_release_is_taken_back(
     assert state["history"][-1]["event"] == "taken back"
     recorded = json.loads(sh(f"cat $(ls -t {STATE}/runs/*.json | head -1)"))
     assert decisive(recorded["verdict"]) == [criterion]
+
+
+def test_what_was_taken_back_is_read_up_on(types: Play, types_on_host: Callable[..., str], tmp_path: Path) -> None:
+    page = "ansible-playbook playbooks/report.yml -i prod -l customer-a -e report_release"
+    types("docs/report.md", page, "-e", f"report_directory={tmp_path}")
+    assert "campaign" in (tmp_path / f"{SITE}-1.2.0.html").read_text()
+    assert "release.json" in types_on_host("docs/troubleshooting.md", "sudo ls")
 
 
 @pytest.mark.promise("R5", "R6")
@@ -183,7 +190,7 @@ def test_a_host_that_is_lost_in_the_middle_is_taken_back_when_it_answers_again(p
 
 @pytest.mark.promise("R6")
 def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved(
-    play: Play, look: Look, sh: Sh, query: Sh
+    play: Play, types: Play, look: Look, sh: Sh, query: Sh
 ) -> None:
     redis = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli --raw"
     # one job that both releases know, one that only 1.1.0 does, and when each is due
@@ -211,10 +218,10 @@ def test_an_operator_takes_a_good_release_back_with_what_was_written_since_saved
     assert look().started == after.started
 
     # a release that was taken back may come again, and finds its jobs
-    forward = play("deploy.yml", *closed_window(release_window_override="the way there is tried"))
-    assert forward.returncode == 0, forward.output
+    override = 'ansible-playbook deploy.yml -i prod -e "release_window_override'
+    types("docs/gates.md", override, *closed_window())
     (excused,) = json.loads(sh(f"cat $(ls {STATE}/runs/*-deploy.json | tail -1)"))["excused"]
-    assert (excused["gate"], excused["why"].rpartition(": ")[2]) == ("window", "the way there is tried")
+    assert (excused["gate"], excused["why"].rpartition(": ")[2]) == ("window", f"the disk of {SITE} fails")
     assert "@" in excused["by"]
     assert look().release == "1.1.0"
     assert sh(f"{redis} zrange schedule 0 -1 withscores") == due

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,12 @@ from lab.evidence import EVIDENCE
 from lab.host import Host as LabHost
 from lab.stock import REPOSITORY, SOURCE
 from tests.scenarios.conftest import ROOT, SITE
-from tests.scenarios.stock.page import Section, sections
+from tests.typed import SHELL, Section, execute, sections, typed
 
 Sh = Callable[[str], str]
 Type = Callable[..., str]
 
-PAGE = {section.title.partition(". ")[2]: section for section in sections(ROOT / "docs/tutorial.md")}
+PAGE = {section.title.partition(". ")[2]: section for section in sections("docs/tutorial.md")}
 OVERRIDE = "-e \"release_window_override='the first release, agreed with customer A'\""
 STATE = "/var/lib/slipway/shop"
 COUNT = "docker exec shop-db-1 psql -XAt -U shopkeeper orders -c 'SELECT count(*) FROM orders'"
@@ -49,21 +47,14 @@ class Reader:
         """Type the next command of a section; returns what was printed."""
         command = self.left[section.title.partition(". ")[2]].pop(0)
         assert command.startswith(begins), f"{command} comes where {begins} is expected"
+        text = f"{command} {more}"
         for name, value in given.items():
-            command = command.replace(name, value)
-        done = subprocess.run(
-            ["bash", "-c", f"{command} {more}"],
-            cwd=self.directory,
-            env={**os.environ, "ANSIBLE_FORCE_COLOR": "false", "SLIPWAY_RECORD_DIR": str(self.directory / "records")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}"
-        assert "Traceback" not in done.stdout
-        return done.stdout
+            text = text.replace(name, value)
+        return execute([command], text, fails=fails, directory=self.directory, environment=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"SLIPWAY_RECORD_DIR": str(self.directory / "records")}
 
 
 def words(text: str) -> str:
@@ -87,13 +78,19 @@ def profile(reader: Reader, text: str) -> None:
     path.write_text(text)
 
 
+def test_a_controller_is_made(reader: Reader) -> None:
+    commands = reader.left["The controller"]
+    execute(commands, "\n".join(commands), fails=False, directory=ROOT)
+    commands.clear()
+
+
 def test_the_page_shows_the_application_that_is_there(sh: Sh, reader: Reader) -> None:
     section = PAGE["What the application needs"]
-    assert "---\n" + section.blocks[0] == (SOURCE / "base/docker-compose.yml").read_text()
+    assert "---\n" + section.blocks[0][1] == (SOURCE / "base/docker-compose.yml").read_text()
     there = "\n".join(section.commands)
     reader.left["What the application needs"].clear()
-    sh(f"cat >/tmp/page <<'SCRIPT'\n{there}\nSCRIPT")
-    answers = sh("runuser -u deploy -- bash -e /tmp/page </dev/null").splitlines()
+    on_host = ("docker", "exec", LabHost(SITE).container, "runuser", "-u", "deploy", "--", *SHELL)
+    answers = execute(section.commands, there, fails=False, directory=ROOT, through=on_host).splitlines()
     assert {"app", "db"} <= set(answers)
     assert any("orders" in line and "shopkeeper" in line for line in answers)
     assert answers[-1] == "200"
@@ -109,7 +106,7 @@ def test_the_page_shows_the_application_that_is_there(sh: Sh, reader: Reader) ->
 
 def test_a_host_and_the_variables_of_a_site_are_all_that_is_written(reader: Reader) -> None:
     group = reader.directory / "inventory/prod/group_vars/sites"
-    hosts: dict[str, Any] = yaml.safe_load(PAGE["The host"].blocks[0])
+    hosts: dict[str, Any] = yaml.safe_load(PAGE["The host"].blocks[0][1])
     assert hosts["sites"]["hosts"]["customer-a"]["ansible_host"] == "shop.customer-a.example"
     hosts["sites"]["hosts"]["customer-a"]["ansible_host"] = LabHost(SITE).address
     hosts["sites"]["vars"] |= {
@@ -118,7 +115,7 @@ def test_a_host_and_the_variables_of_a_site_are_all_that_is_written(reader: Read
     }
     (reader.directory / "prod/hosts.yml").write_text(yaml.safe_dump(hosts))
     assert "customer-a | SUCCESS" in reader.types(PAGE["The host"], "ansible sites -i prod")
-    site = PAGE["Variables of the site"].blocks[0]
+    site = PAGE["Variables of the site"].blocks[0][1]
     assert "git@git.example.com:shop/shop.git" in site
     # nobody visits it while it is watched
     briefly = "monitor_looks: 2\nmonitor_interval: 1\n"
@@ -131,8 +128,8 @@ def test_an_empty_profile_is_told_what_it_lacks_and_filled(reader: Reader) -> No
     reader.types(section, "rm inventory/prod/")
     reader.types(section, "echo ")
     printed = reader.types(section, "ansible-playbook playbooks/preflight.yml", fails=True)
-    assert words(section.blocks[0]) in words(printed)
-    profile(reader, section.blocks[1])
+    assert words(section.blocks[0][1]) in words(printed)
+    profile(reader, section.blocks[1][1])
     printed = reader.types(section, "ansible-playbook playbooks/status.yml")
     assert "current: null" in printed
     assert re.search(r"containers:\s+shop-app-1: \w+\s+shop-db-1: ", printed)
@@ -145,7 +142,7 @@ def test_nothing_comes_in_before_what_must_be_known_of_it_is_known(reader: Reade
     printed = reader.types(section, "ansible-playbook playbooks/preflight.yml", fails=True)
     assert "tests: there is no evidence in evidence/1.5.0" in words(printed)
     section = PAGE["What must be known of the release"]
-    assert words(section.blocks[0]) in words((SOURCE / "releases/1.5.0/CHANGELOG.md").read_text())
+    assert words(section.blocks[0][1]) in words((SOURCE / "releases/1.5.0/CHANGELOG.md").read_text())
     shutil.copytree(EVIDENCE / SITE, reader.directory / "evidence")
     printed = reader.types(section, "ansible-playbook playbooks/preflight.yml")
     assert "release: 1.4.2 -> 1.5.0" in printed
@@ -164,7 +161,7 @@ def test_what_runs_is_adopted_by_a_backup(reader: Reader, sh: Sh) -> None:
 @pytest.mark.promise("D5", "D6")
 def test_flows_are_tried_on_what_runs_and_leave_nothing(reader: Reader, sh: Sh) -> None:
     section = PAGE["Say what must work"]
-    profile(reader, section.blocks[0])
+    profile(reader, section.blocks[0][1])
     reader.types(section, "ansible-playbook playbooks/smoke_test.yml")
     printed = reader.types(section, "ansible-playbook playbooks/smoke_test.yml")
     assert "flow" in printed
@@ -219,5 +216,21 @@ def test_its_report_is_written_and_nothing_of_the_page_was_left_out(reader: Read
     reader.types(PAGE["What comes with it"], "ansible-playbook playbooks/report.yml")
     page = (reader.directory / "build/reports/customer-a-1.5.0.html").read_text()
     assert "shop 1.5.0 took the place of 1.4.2" in page
-    assert reader.left.pop("The controller") == PAGE["The controller"].commands
     assert {title for title, commands in reader.left.items() if commands} == set()
+
+
+@pytest.mark.promise("R6")
+def test_a_restore_is_undone_a_release_accepted_and_its_watch_ended_as_other_pages_say(
+    reader: Reader, sh: Sh, types_on_host: Callable[..., str]
+) -> None:
+    there: dict[str, Any] = {"directory": reader.directory, "environment": reader.environment}
+    saved = sh(f"ls {STATE}/backups | grep -- -before").split()[-1]
+    again = "ansible-playbook playbooks/restore.yml -i prod -l customer-a -e restore_backup=RUN-before"
+    typed("docs/restore.md", again, given={"RUN-before": saved}, **there)
+    # as it was when the backup was put back: something was lost
+    assert sh(COUNT).strip() == "7"
+    typed("docs/accept.md", "ansible-playbook", **there)
+    assert "accepted" in typed("docs/status.md", "ansible-playbook", **there)
+    assert sh("systemctl is-active slipway-shop.timer").strip() == "active"
+    types_on_host("docs/watch.md", "sudo systemctl", directory="/", given={"swarm": "shop"})
+    assert sh("systemctl is-active slipway-shop.timer || true").strip() == "inactive"

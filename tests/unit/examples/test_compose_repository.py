@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.swarm import compose_repository
+from tests.typed import typed
 
 BAD = ["1.2.0", "1.3.0", "1.4.0", "1.5.0", "1.6.0", "1.7.0", "1.8.0", "1.9.0"]
 VERSIONS = ["1.0.0", "1.1.0", *BAD]
@@ -23,7 +24,8 @@ def git(repository: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     destination = tmp_path_factory.mktemp("composed") / "swarm.git"
-    compose_repository.main(["--bare", str(destination)])
+    page = {"[--bare]": "--bare", "DESTINATION": str(destination)}
+    typed("examples/swarm/README.md", "examples/swarm/compose_repository.py", given=page)
     return destination
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import yaml
 from ansible_collections.slipway.release.plugins.lookup.role_arguments import role_arguments
 
 from lab._common import ROOT
+from tests.typed import sections, typed
 from tests.unit.playing import ansible_playbook
 
 HERE = Path(__file__).parent
@@ -25,14 +30,19 @@ GIVEN = {"awx_project_url": "https://git.example.test/slipway.git", "awx_image":
 pytestmark = pytest.mark.promise("U3")
 
 
-def declare(
-    directory: Path, specs: Path = SPECS, **variables: object
-) -> tuple[subprocess.CompletedProcess[str], list[tuple[str, Any]]]:
-    """Play it against a collection awx.awx that only writes down what it is given."""
-    actions = directory / "ansible_collections/awx/awx/plugins/action"
+def recorder(collection: Path) -> None:
+    """Write a collection awx.awx that only writes down what it is given."""
+    actions = collection / "plugins/action"
     actions.mkdir(parents=True)
     for name in json.loads(SPECS.read_text())["modules"]:
         shutil.copy(HERE / "awx_recorder.py", actions / f"{name}.py")
+
+
+def declare(
+    directory: Path, specs: Path = SPECS, **variables: object
+) -> tuple[subprocess.CompletedProcess[str], list[tuple[str, Any]]]:
+    """Play it against the recorder."""
+    recorder(directory / "ansible_collections/awx/awx")
     recorded = directory / "recorded"
     recorded.touch()
     extra = json.dumps({**GIVEN, **variables})
@@ -54,6 +64,68 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
     done, found = declare(tmp_path_factory.mktemp("awx"), awx_waves=WAVES, awx_credentials=["prod ssh", "prod secrets"])
     assert done.returncode == 0, done.stdout
     return found
+
+
+@pytest.fixture
+def galaxy(tmp_path: Path) -> Iterator[str]:
+    """A Galaxy that has one collection, the recorder, in one version."""
+    recorder(tmp_path / "awx")
+    about = {"namespace": "awx", "name": "awx", "version": "24.6.1", "readme": "README.md", "authors": ["a test"]}
+    (tmp_path / "awx/galaxy.yml").write_text(yaml.safe_dump(about))
+    (tmp_path / "awx/README.md").touch()
+    (tmp_path / "awx/meta").mkdir()
+    (tmp_path / "awx/meta/runtime.yml").write_text("requires_ansible: '>=2.19'\n")
+    build = [sys.executable, "-m", "ansible", "galaxy", "collection", "build", "--output-path", str(tmp_path)]
+    subprocess.run([*build, str(tmp_path / "awx")], check=True, capture_output=True)
+    content = (tmp_path / "awx-awx-24.6.1.tar.gz").read_bytes()
+    place = "/api/v3/collections/awx/awx/"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            at = f"http://{self.headers['Host']}"
+            version = {"version": "24.6.1", "href": f"{place}versions/24.6.1/", "signatures": []}
+            known: dict[str, object] = {
+                "/api/": {"available_versions": {"v3": "v3/"}},
+                place: {"created_at": "2026-11-30", "updated_at": "2026-11-30"},
+                f"{place}versions/": {"meta": {"count": 1}, "links": {"next": None}, "data": [version]},
+                f"{place}versions/24.6.1/": {
+                    **version,
+                    "namespace": {"name": "awx"},
+                    "collection": {"name": "awx"},
+                    "download_url": f"{at}/file",
+                    "artifact": {"sha256": hashlib.sha256(content).hexdigest()},
+                    "metadata": {"dependencies": {}},
+                },
+            }
+            path = self.path.partition("?")[0]
+            self.send_response(200 if path in known or path == "/file" else 404)
+            self.end_headers()
+            self.wfile.write(content if path == "/file" else json.dumps(known.get(path)).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api/"
+        server.shutdown()
+
+
+def test_the_page_s_commands_install_what_is_needed_and_declare_all(tmp_path: Path, galaxy: str) -> None:
+    (tmp_path / "awx.yml").write_text(sections("docs/awx.md")[0].blocks[0][1])
+    (tmp_path / "recorded").touch()
+    own = {
+        "ANSIBLE_GALAXY_SERVER": galaxy,
+        "ANSIBLE_GALAXY_CACHE_DIR": str(tmp_path / "cache"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{tmp_path}/installed:{ROOT / 'collections'}",
+        "AWX_ARGUMENT_SPECS": str(SPECS),
+        "AWX_RECORDED": str(tmp_path / "recorded"),
+        "SLIPWAY_RECORD_DIR": str(tmp_path / "records"),
+    }
+    typed("docs/awx.md", "export", block=True, given={"@awx.yml": f"@{tmp_path}/awx.yml"}, environment=own)
+    found = [tuple(json.loads(line)) for line in (tmp_path / "recorded").read_text().splitlines()]
+    assert only(found, "project")["scm_url"] == "https://git.example.com/slipway.git"
+    assert only(found, "workflow_job_template")["workflow_nodes"]
 
 
 def of(declared: list[tuple[str, Any]], module: str) -> Iterator[Any]:

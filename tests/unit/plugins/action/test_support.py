@@ -15,6 +15,7 @@ from ansible_collections.slipway.release.plugins.action import write_report
 from ansible_collections.slipway.release.plugins.module_utils._support_archive import Support, read_archive
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import Report, render
 
+from tests.typed import typed
 from tests.unit.plugins.action import unreachable
 from tests.unit.plugins.action.test_write_report import ROLE, assessed
 
@@ -80,10 +81,11 @@ def test_an_archive_is_written_for_its_owner_alone_and_a_bad_one_is_not(tmp_path
 
 @pytest.mark.promise("W1", "X3")
 def test_the_reports_of_a_site_are_written_far_from_it(tmp_path: Path, data: dict[str, Any]) -> None:
-    path, reports = tmp_path / "site.support.tar.gz", tmp_path / "reports"
-    path.write_bytes(archive(data))
-    done = unreachable.play(tmp_path, REPORT, "-e", f"report_support={path}", "-e", f"report_directory={reports}")
-    assert done.returncode == 0, done.stdout
+    reports, name = tmp_path / "reports", "customer-a-20261124T190000Z.support.tar.gz"
+    (tmp_path / name).write_bytes(archive(data))
+    page, own = {name: f"{tmp_path}/{name}"}, {"SLIPWAY_RECORD_DIR": str(tmp_path / "records")}
+    begins = "ansible-playbook playbooks/report.yml"
+    typed("docs/support.md", begins, f"-e report_directory={reports}", given=page, environment=own)
     assert sorted(item.name for item in reports.iterdir()) == ["customer_a-1.1.0.html", "customer_a-1.1.0.json"]
     text = (reports / "customer_a-1.1.0.html").read_text()
     assert "and has proven itself." in text

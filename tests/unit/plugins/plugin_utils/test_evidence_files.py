@@ -21,6 +21,8 @@ from ansible_collections.slipway.release.plugins.plugin_utils._evidence_files im
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.typed import typed
+
 COMMIT, OTHER = "a" * 40, "b" * 40
 NOW = datetime(2026, 11, 24, 14, tzinfo=UTC)
 WINDOW = {"days": ["sat", "sun"], "from": "22:00", "to": "05:00", "time_zone": "Europe/Berlin"}
@@ -212,7 +214,8 @@ def test_where_signers_are_named_only_what_they_signed_counts(tmp_path: Path, di
     sign(directory, tmp_path / "ci", "attestation.json", "file")
     assert "is not by anybody in" in said(directory, read, signers)
     (directory / "attestation.json.sig").unlink()
-    sign(directory, tmp_path / "ci", "attestation.json")
+    page = {"ci_key": str(tmp_path / "ci"), "evidence/1.2.0": str(directory)}
+    typed("docs/gates.md", "ssh-keygen -Y sign", given=page)
     assert said(directory, read, signers).endswith("signed by ci@example.test)")
     (directory / "j.xml").write_text(JUNIT)
     assert "j.xml says for no commit" in said(directory, read, signers)
