@@ -17,6 +17,7 @@ from lab.evidence import EVIDENCE
 from lab.host import Host
 from lab.swarm import OWNER, REPOSITORY
 from tests.scenarios.conftest import ROOT
+from tests.typed import SHELL, commands, typed
 
 SITE, WORKSHOP, BASTION = Host("site5"), Host("site6"), Host("site10")
 HOME = "/home/deploy"
@@ -64,6 +65,13 @@ def copied(source: Host, files: str, target: Host | Path, place: str = "") -> No
             archive.extractall(target, filter="data")
 
 
+def on(host: Host, directory: str, programs: str = "/bin") -> tuple[str, ...]:
+    """What takes a command on a host, as the owner of the application."""
+    path = f"PATH={programs}:/usr/local/bin:/usr/bin:/bin"
+    there = ("--user", OWNER, "--workdir", directory, "--env", path, host.container)
+    return ("docker", "exec", "--interactive", *there, *SHELL)
+
+
 class Workshop:
     """Writes bundles on a host that has an engine with the images."""
 
@@ -78,30 +86,33 @@ class Workshop:
         WORKSHOP.sh(f"tar -xC {HOME} --no-same-owner", user=OWNER, stdin=content.getvalue())
         WORKSHOP.sh(PREPARE, user=OWNER)
 
-    def write(self, version: str, **more: object) -> None:
-        """Build a release and write its bundle, as an operator does."""
+    def write(self, version: str, base: str = "") -> None:
+        """Build a release and write its bundle, or the difference to another one, as an operator does."""
+        page, (first, *_) = "docs/bundle.md", commands()["docs/bundle.md"]
         nothing = dict.fromkeys(("vault_postgres_password", "vault_secret_key_base", "vault_operator_password"), "x")
         given = {
             **nothing,
-            "release_version": version,
-            "bundle_source": f"{HOME}/swarm",
-            "bundle_directory": f"{HOME}/bundles",
-            "bundle_key": f"{HOME}/key",
-            "bundle_signers": f"{HOME}/allowed_signers",
             "bundle_pythons": [PYTHON],
             "bundle_wheels": f"{HOME}/wheels",
             "bundle_evidence_directory": f"{HOME}/evidence",
             # as small as need be, not as small as can be
             "bundle_level": 3,
             "bundle_part_size": 100_000_000,
-            **more,
+        }
+        filled = {
+            "...": first.partition(" playbooks/bundle.yml ")[2],
+            "1.1.0": version,
+            "1.0.0": base,
+            "-i prod": "-i airgap",
+            "/srv/checkouts/": f"{HOME}/",
+            "/srv/bundles/allowed_signers": f"{HOME}/allowed_signers",
+            "/srv/bundles": f"{HOME}/bundles",
+            "~/.ssh/slipway-bundle": f"{HOME}/key",
         }
         WORKSHOP.sh(f"cd {HOME}\n{BUILD.format(version=version)}", user=OWNER)
-        WORKSHOP.sh(
-            f'cd {HOME}/slipway && ../venv/bin/ansible-playbook playbooks/bundle.yml -i airgap -e "$(cat)"',
-            user=OWNER,
-            stdin=json.dumps(given).encode(),
-        )
+        asked = "ansible-playbook playbooks/bundle.yml ..." if base else first
+        through = on(WORKSHOP, f"{HOME}/slipway", f"{HOME}/venv/bin")
+        typed(page, asked, '-e "$(cat)"', given=filled, through=through, keys=json.dumps(given))
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +120,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1.1.0 as a bundle, and 1.2.0 as the difference to it: on a medium that goes around, and on this machine."""
     workshop = Workshop(tmp_path_factory.mktemp("workshop"))
     workshop.write("1.1.0")
-    workshop.write("1.2.0", bundle_base=f"{HOME}/bundles/swarm-1.1.0.sums")
+    workshop.write("1.2.0", base="1.1.0")
     here = tmp_path_factory.mktemp("bundles")
     copied(WORKSHOP, f"{HOME}/bundles", here)
     # it comes by another way

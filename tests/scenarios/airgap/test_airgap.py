@@ -18,8 +18,9 @@ from lab import airgap
 from lab.host import Host
 from lab.swarm import OWNER
 from lab.witness import Witness
-from tests.scenarios.airgap.conftest import HOME, MEDIUM, SIGNERS, SITE
+from tests.scenarios.airgap.conftest import HOME, MEDIUM, SIGNERS, SITE, on
 from tests.scenarios.conftest import ROOT, Run
+from tests.typed import commands, typed
 
 Look = Callable[[], Witness]
 Play = Callable[..., Run]
@@ -28,17 +29,16 @@ INVENTORY = "molecule/airgap/inventory"
 CONTROLLER = f"{HOME}/slipway"
 STATE = "/var/lib/slipway/swarm"
 INCOMING, FROM_BASTION = "/var/lib/slipway/incoming", "/var/lib/slipway/from-bastion"
+LOAD, LOAD_COPY, *_ = commands()["docs/load.md"]
+BEFORE = LOAD.partition(" playbooks/load.yml ")[2]  # what stands for it there: ...
 # nobody agreed on a window with a host that lasts some minutes
 WINDOW = {"release_gates": {"window": {"waived": "a throwaway host has no customers", "by": "the lab"}}}
 
 
 def make_controller(version: str, place: Host = SITE) -> str:
-    """The one command, as docs/bundle.md has it."""
-    sums = f"{MEDIUM}/swarm-{version}"
-    return place.sh(
-        f"tar -xOf {sums}.001 --occurrence=1 controller.py | python3 -I - {sums}.sums {SIGNERS} {CONTROLLER}",
-        user=OWNER,
-    )
+    """The one command."""
+    given = {"1.1.0": version, "allowed_signers": SIGNERS, "/opt/slipway": CONTROLLER}
+    return typed("README.md", "tar -xOf", given=given, through=on(place, MEDIUM))
 
 
 def settle_in(place: Host, **connection: object) -> None:
@@ -50,15 +50,19 @@ def settle_in(place: Host, **connection: object) -> None:
         place.sh(f"umask 077; cat >{CONTROLLER}/inventory/airgap/{name}", user=OWNER, stdin=content.encode())
 
 
-def run(playbook: str, version: str, place: Host = SITE, **more: object) -> str:
-    """What a playbook prints that is run inside, by the controller that was made there."""
+def run(page: str, begins: str, version: str, place: Host = SITE, *, fails: bool = False) -> str:
+    """What a playbook prints that is typed inside, by the controller that was made there."""
     monitor = {"monitor_looks": 2, "monitor_interval": 1, "site_watch_hours": 1, "site_watch_every": 10}
-    given = {**WINDOW, **monitor, "release_version": version, **more}
-    return place.sh(
-        f'cd {CONTROLLER} && .venv/bin/ansible-playbook {playbook} -i airgap -e "$(cat)" 2>&1 || echo FAILED',
-        user=OWNER,
-        stdin=json.dumps(given).encode(),
-    )
+    given = {
+        "...": BEFORE,
+        "1.1.0": version,
+        "/media/usb": MEDIUM,
+        INCOMING: FROM_BASTION,
+        "-i prod": "-i airgap",
+        "customer-a": "lab-a",
+    }
+    more, through = {**WINDOW, **monitor, "release_version": version}, on(place, CONTROLLER, f"{CONTROLLER}/.venv/bin")
+    return typed(page, begins, '-e "$(cat)"', given=given, fails=fails, through=through, keys=json.dumps(more))
 
 
 # a browser that has only this host: what it is told to get, and where from
@@ -89,11 +93,8 @@ ASKED = re.compile(r"""(?:url\(\s*["']?|(?:@import|\bimport|\bimportScripts|\bfr
 @pytest.mark.promise("X4")
 def test_two_commands_of_any_host_verify_the_bundle() -> None:
     for version in ("1.1.0", "1.2.0"):
-        sums = f"swarm-{version}.sums"
-        trusted = f"-f {SIGNERS} -I slipway-bundle -n slipway-bundle"
-        told = SITE.sh(
-            f"cd {MEDIUM} && ssh-keygen -Y verify {trusted} -s {sums}.sig < {sums} && sha256sum -c {sums}", user=OWNER
-        )
+        given = {"1.1.0": version, "allowed_signers": SIGNERS}
+        told = typed("docs/bundle.md", "ssh-keygen", block=True, given=given, through=on(SITE, MEDIUM))
         assert told.startswith('Good "slipway-bundle" signature')
         assert f"swarm-{version}.001: OK" in told
 
@@ -113,10 +114,9 @@ def test_a_controller_is_made_of_the_bundle_alone() -> None:
 @pytest.mark.promise("D1", "U4", "X2")
 def test_the_release_comes_in_from_the_bundle(look: Look) -> None:
     assert look().release == "1.0.0"
-    loaded = run("playbooks/load.yml", "1.1.0")
+    loaded = run("docs/bundle.md", ".venv/bin/ansible-playbook playbooks/load.yml", "1.1.0")
     assert "1.1.0 is here (1 images loaded)" in loaded, loaded
-    deployed = run("deploy.yml", "1.1.0")
-    assert "FAILED" not in deployed, deployed
+    run("docs/bundle.md", ".venv/bin/ansible-playbook deploy.yml", "1.1.0")
     seen = look()
     assert seen.release == "1.1.0"
     assert seen.leftovers == []
@@ -137,12 +137,9 @@ def test_a_bad_release_that_comes_as_a_difference_from_a_bastion_is_taken_back(l
     there = bastion.sh(own)
     assert "swarm 1.2.0, signed and whole" in make_controller("1.2.0", bastion)
     assert bastion.sh(own) == there
-    sums = "swarm-1.2.0.sums"
-    copy = {"load_from": f"{MEDIUM}/{sums}", "load_path": f"{FROM_BASTION}/{sums}"}
-    loaded = run("playbooks/load.yml", "1.2.0", bastion, **copy)
+    loaded = run("docs/load.md", LOAD_COPY, "1.2.0", bastion)
     assert "1.2.0 is here (1 images loaded)" in loaded, loaded
-    done = run("deploy.yml", "1.2.0", bastion)
-    assert "FAILED" in done
+    done = run("docs/load.md", "ansible-playbook deploy.yml", "1.2.0", bastion, fails=True)
     assert "TAKEN BACK, 1.1.0 runs" in done, done
     assert "POST /campaigns: 500" in done
     after = look()
@@ -151,10 +148,14 @@ def test_a_bad_release_that_comes_as_a_difference_from_a_bastion_is_taken_back(l
 
 @pytest.mark.promise("R6", "X2")
 def test_an_operator_goes_back_without_any_bundle(look: Look) -> None:
-    done = run("rollback.yml", "1.1.0")
-    assert "FAILED" not in done, done
+    run("docs/rollback.md", "ansible-playbook rollback.yml -i prod -l customer-a", "1.1.0")
     seen = look()
     assert (seen.release, seen.leftovers) == ("1.0.0", [])
+
+
+def test_the_site_s_records_are_handed_back() -> None:
+    run("docs/support.md", "ansible-playbook playbooks/support.yml", "1.1.0")
+    assert SITE.sh(f"ls {CONTROLLER}/build/support").startswith("lab-a-")
 
 
 @pytest.mark.promise("X2")
@@ -202,7 +203,7 @@ def test_pages_load_without_any_other_host() -> None:
         assert not ASKED.search(SITE.sh(f"{CURL}curl $at{place}")), place
 
 
-def test_a_copy_that_was_cut_goes_on_where_it_stopped(play: Play, bundles: Path) -> None:
+def test_a_copy_that_was_cut_goes_on_where_it_stopped(play: Play, types: Play, bundles: Path) -> None:
     sums, given = bundles / "swarm-1.1.0.sums", ("playbooks/load.yml", "-e", f"load_signers={SIGNERS}")
     copy = (*given, "-e", f"load_from={sums}", "-e", f"load_path={INCOMING}/{sums.name}")
     command = ["ansible-playbook", *copy, "-i", INVENTORY, "--limit", SITE.name]
@@ -221,3 +222,6 @@ def test_a_copy_that_was_cut_goes_on_where_it_stopped(play: Play, bundles: Path)
     assert re.findall(r"swarm-1\.1\.0\.001 .*?: (.*)", done.output)[0] == "100 %, 100 of 100 MB"
     assert "1.1.0 is here (0 images loaded)" in " ".join(done.output.split())
     SITE.sh(f"cd {INCOMING} && sha256sum --quiet -c {sums.name} && ! ls *.partial 2>/dev/null")
+    # and may be loaded again from where it lies
+    page = {"/media/usb": INCOMING, "-i inventory/airgap": f"-i {INVENTORY} -l {SITE.name}"}
+    assert "(0 images loaded)" in " ".join(types("docs/load.md", LOAD, given=page).output.split())
