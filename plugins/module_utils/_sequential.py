@@ -21,7 +21,8 @@ Mathematical Statistics, 1970). Hidden are:
 - drift: the logarithm of the rate wanders around that of the baseline and returns, as an Ornstein-Uhlenbeck process.
   How far, blocks of ten minutes say that lie near each other; to it comes what a day cannot tell of its own mean. On a
   grid it is Ehrenfest's urn, whose law is binomial (K. A. Kopecky, R. M. H. Suen: Finite State Markov-Chain
-  Approximations to Highly Persistent Processes. Review of Economic Dynamics, 2010);
+  Approximations to Highly Persistent Processes. Review of Economic Dynamics, 2010). Where it stands at the release, the
+  same filter finds in the last hours of the baseline. The bets are made after it: a martingale, given all before;
 - bursts: now and then the rate is 2 or 4 times as high for some minutes, under a good release as under a bad one;
 - the change: with the release or, less likely, in any minute after it (A. N. Shiryaev: On Optimum Methods in Quickest
   Detection Problems. Theory of Probability and Its Applications, 1963).
@@ -68,6 +69,10 @@ _BETS, _AT_ONCE = (0.85, 0.15), 0.99
 _LONGEST = 600
 # Evidence beyond it is not told apart.
 _MOST = 1e100
+# So many blocks before the release tell where drift and bursts stand: six times the return of a drift.
+_LATEST = 36
+# Fewer events than these decide only where the error is so many times smaller: their clusters and bursts weigh most.
+_MANY, _STRICTER = 40, 30
 # How much of the error is shared equally among subjects; the rest goes where most is to be seen.
 _EQUALLY = 0.1
 
@@ -81,6 +86,7 @@ class Baseline:
     :param clusters: how many times as much as Poisson counts its counts scatter.
     :param drift: the variance of the logarithm of the rate after the release, around that of `rate`.
     :param returns: the minutes after which a drift is down to 1 / e of itself.
+    :param latest: events and trials of the last blocks.
     """
 
     events: float
@@ -89,11 +95,13 @@ class Baseline:
     clusters: float
     drift: float
     returns: float
+    latest: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def of(cls, blocks: Sequence[Sequence[float]]) -> Baseline | None:
         """Estimate from blocks of events and trials in their order; None when they are too few to tell."""
-        full = [(float(events), float(trials)) for events, trials in blocks if trials > 0]
+        counted = tuple((float(events), float(trials)) for events, trials in blocks)
+        full = [(events, trials) for events, trials in counted if trials > 0]
         if len(full) < LEAST_BLOCKS:
             return None
         events, trials = (sum(column) for column in zip(*full))
@@ -113,7 +121,8 @@ class Baseline:
         wanders = max(_DRIFT, (supposed * _DRIFT + seen * together) / (supposed + seen))
         unknown = clusters / (events + 1)
         drift = wanders + unknown
-        return cls(events, trials, rate, clusters, drift, (wanders * _RETURN + unknown * _DAY) / drift)
+        returns = (wanders * _RETURN + unknown * _DAY) / drift
+        return cls(events, trials, rate, clusters, drift, returns, counted[-_LATEST:])
 
 
 def _together(beyond: Sequence[float], expected: Sequence[float]) -> tuple[float, float]:
@@ -172,10 +181,13 @@ class Tally:
 
     def __init__(self, baseline: Baseline, growth: float, kept: Mapping[str, Any] | None = None) -> None:
         self.baseline = baseline
-        self._growths = (1.0, growth, growth * growth)
+        growths = (1.0, growth, growth * growth)
         deviation = math.sqrt(baseline.drift)
-        self._drifts = [(deviation * value, math.exp(deviation * value)) for value in _GRID]
-        self._factors = {times * burst: math.log(times * burst) for times in self._growths for burst in _BURSTS}
+        logs = [
+            [[math.log(times * burst) + deviation * value for value in _GRID] for burst in _BURSTS] for times in growths
+        ]
+        # how many times as high the rate is in each state, with its logarithm
+        self._times = [[[(log, math.exp(log)) for log in drifts] for drifts in bursts] for bursts in logs]
         # how probable it is in a minute that a drift stays, came from the one below it, or from the one above it
         turn = 1 / (2 * baseline.returns)
         self._stay = [1 - turn * _BALLS] * (_BALLS + 1)
@@ -184,8 +196,7 @@ class Tally:
         if kept is None:
             often = _COME / (_COME + _GO)
             kinds = (1 - often, often * _LOW, often * (1 - _LOW))
-            bets = (1.0, *(_AT_ONCE * bet for bet in _BETS))
-            weights = [[[bet * kind * drift for drift in _URN] for kind in kinds] for bet in bets]
+            weights = [[[bet * kind * drift for drift in _URN] for kind in kinds] for bet in (1.0, 0.0, 0.0)]
             kept = {
                 "minute": None,
                 "since": 0,
@@ -218,19 +229,32 @@ class Tally:
         minute = int(moment // _MINUTE)
         if self._minute is None:
             self._since = moment
+            self._begin()
         else:
             for _ in range(min(minute - self._minute, _LONGEST)):
                 self._pass()
         self._minute = minute
         if trials <= 0:
             return
-        mean = self.baseline.rate * trials
-        count = min(events, max(_ALWAYS, _HIGHEST * mean + _DEVIATIONS * math.sqrt(mean)))
-        self._see(count, mean)
-        self._events += count
+        self._events += self._see(events, trials)
         self._trials += trials
         if self._statistic() <= 0:
             self._since, self._events, self._trials = moment, 0.0, 0.0
+
+    def _begin(self) -> None:
+        """Let the hours before the release tell where drift and bursts stand, then bet."""
+        later, self._later = self._later, 0.0
+        for events, trials in self.baseline.latest:
+            for _ in range(BLOCK // _MINUTE):
+                self._pass()
+            if trials > 0:
+                self._see(events, trials)
+        # a block is seen as in its middle
+        for _ in range(BLOCK // _MINUTE // 2):
+            self._pass()
+        bets = (1.0, *(_AT_ONCE * bet for bet in _BETS))
+        self._weights = [[[bet * item for item in drifts] for drifts in self._weights[0]] for bet in bets]
+        self._later = later
 
     def _pass(self) -> None:
         """Let a minute pass: rates drift, bursts come and go, and the change may be there."""
@@ -254,22 +278,21 @@ class Tally:
         moves = zip(self._stay, drifts, self._from_below, (0.0, *drifts), self._from_above, (*drifts[1:], 0.0))
         return [stay * item + rises * below + falls * above for stay, item, rises, below, falls, above in moves]
 
-    def _see(self, count: float, mean: float) -> None:
-        """Weigh each state by how likely it makes a count, of which `mean` was to be expected."""
+    def _see(self, events: float, trials: float) -> float:
+        """Weigh each state by how likely it makes the events; returns how many of them count."""
+        mean = self.baseline.rate * trials
+        count = min(events, max(_ALWAYS, _HIGHEST * mean + _DEVIATIONS * math.sqrt(mean)))
         scatter = self.baseline.clusters + _ROUGH * mean
-        # of a Poisson count, without what is the same for all
-        logs = {}
-        for factor, log in self._factors.items():
-            more, mean_then = count / scatter, mean * factor / scatter
-            logs[factor] = [more * (log + drift) - mean_then * times for drift, times in self._drifts]
-        most = max(map(max, logs.values()))
-        likely = {factor: [math.exp(item - most) for item in items] for factor, items in logs.items()}
+        more, mean_then = count / scatter, mean / scatter
+        # of a Poisson count, relative to that of the rate that explains it best: nothing overflows
+        best = min(max(more / mean_then, self._times[0][0][0][1]), self._times[-1][-1][-1][1])
+        most = more * math.log(best) - mean_then * best
         weights = [
             [
-                [item * value for item, value in zip(drifts, likely[growth * burst])]
-                for drifts, burst in zip(bursts, _BURSTS)
+                [item * math.exp(more * log - mean_then * times - most) for item, (log, times) in zip(drifts, states)]
+                for drifts, states in zip(bursts, kinds)
             ]
-            for bursts, growth in zip(self._weights, self._growths)
+            for bursts, kinds in zip(self._weights, self._times)
         ]
         unchanged = sum(map(sum, weights[0]))
         changed = sum(map(sum, weights[1])) + sum(map(sum, weights[2]))
@@ -278,6 +301,7 @@ class Tally:
         self._weights = [
             [[item * scale for item in drifts] for drifts in bursts] for bursts, scale in zip(weights, scales)
         ]
+        return count
 
     def _statistic(self) -> float:
         return math.log(self._later + sum(map(sum, self._weights[1])) + sum(map(sum, self._weights[2])))
@@ -291,4 +315,5 @@ class Tally:
         if statistic <= 0 or self._events < LEAST_EVENTS:
             return None
         expected = self.baseline.rate * self._trials
-        return Evidence(self._since, self._events, self._trials, expected, statistic, -math.log(error))
+        threshold = -math.log(error if self._events >= _MANY else error / _STRICTER)
+        return Evidence(self._since, self._events, self._trials, expected, statistic, threshold)
