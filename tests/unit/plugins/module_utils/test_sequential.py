@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._sequential import (
@@ -72,9 +73,33 @@ def test_no_count_however_odd_breaks_the_filter(events: float, items: list[tuple
     assert all(0 <= item < math.inf for items in changed for item in items)
 
 
+def wealth(tally: Tally) -> float:
+    """All that is held: what is bet by now, and what is kept for the minutes to come."""
+    kept = tally.to_dict()
+    return float(kept["later"] + sum(item for bursts in kept["weights"][1:] for row in bursts for item in row))
+
+
+@given(st.lists(st.integers(0, 600), min_size=1, max_size=3), st.lists(st.integers(0, 30), min_size=36, max_size=40))
+def test_bets_are_paid_for_out_of_what_was_kept(pauses: list[int], before: list[int]) -> None:
+    baseline = Baseline.of([(events, 600) for events in before])
+    assert baseline is not None
+    tally, minute, later = Tally(baseline, 2), 0, 1.0
+    tally.add(0, 0, 0)
+    assert wealth(tally) == pytest.approx(1, abs=1e-9)
+    for pause in pauses:
+        minute += pause
+        tally.add(minute * 60, 0, 0)
+        # nothing is seen, so that nothing is won or lost, whatever is bet on
+        assert wealth(tally) == pytest.approx(1, abs=1e-9)
+        left = tally.to_dict()["later"]
+        assert left < later or not pause
+        later = left
+
+
 def test_what_is_seen_first_is_not_expected_to_speak_for_a_change() -> None:
     dice = random.Random(4)  # noqa: S311 - a simulation
-    baseline = drawn(dice, 6)
+    # without what the hours before tell of drift and bursts, which would be the law to weigh by
+    baseline = replace(drawn(dice, 6), latest=())
     often = (3 / 1440) / (3 / 1440 + 1 / 10)
     bursts = {1: 1 - often, 2: often / 2, 4: often / 2}
     expected = 0.0
@@ -88,9 +113,7 @@ def test_what_is_seen_first_is_not_expected_to_speak_for_a_change() -> None:
                 probability += kind * math.comb(6, number) / 64 * math.exp(log)
         tally = Tally(baseline, 2)
         tally.add(0, count, 600)
-        kept = tally.to_dict()
-        ratio = kept["later"] + sum(item for bursts_of in kept["weights"][1:] for row in bursts_of for item in row)
-        expected += probability * ratio
+        expected += probability * wealth(tally)
     # that clusters are supposed where there are none takes something away
     assert 0.8 < expected <= 1
 
@@ -164,6 +187,30 @@ def test_a_rate_that_grows_hours_later_is_found_and_since_when_is_told() -> None
     assert found is not None
     assert found.decided
     assert 600 * 60 <= found.since < 690 * 60
+
+
+def test_the_hours_before_the_release_tell_where_the_drift_stands() -> None:
+    steady = known(12)
+    risen = replace(steady, latest=(*steady.latest[:-12], *[(18.0, 600.0)] * 12))
+    told_of = []
+    for baseline in (steady, risen):
+        tally = Tally(baseline, 2)
+        for minute in range(60):
+            tally.add(minute * 60, 1.8, 60)
+        told_of.append(tally.evidence(0.1))
+    before, after = told_of
+    assert before is not None
+    assert after is None or after.statistic < before.statistic - 0.5
+
+
+def test_few_events_decide_only_when_they_say_much() -> None:
+    tally, thresholds = Tally(known(60), 2), set()
+    for minute in range(12):
+        tally.add(minute * 60, 12, 60)
+        found = tally.evidence(0.01)
+        if found is not None:
+            thresholds.add((found.events >= 40, round(math.exp(-found.threshold), 6)))
+    assert thresholds == {(False, round(0.01 / 30, 6)), (True, 0.01)}
 
 
 def test_a_baseline_that_scatters_wanders_or_is_short_makes_the_test_slower() -> None:
