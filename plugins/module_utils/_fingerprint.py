@@ -41,6 +41,13 @@ _OWN = """
     AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
+
+
+def _in_a_line(text: str) -> str:
+    """The text without its line ends, as of a CASE; one that has none stays as it is in the manifests of old."""
+    return f"regexp_replace({text}, '\\s*\\n\\s*', ' ', 'g')"
+
+
 _TABLES = f"""
     SELECT n.nspname, c.relname, pg_table_size(c.oid),
            (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
@@ -52,12 +59,13 @@ _TABLES = f"""
     WHERE c.relkind = 'r' AND {_OWN} ORDER BY 1, 2;
 """
 _GUARDS = f"""
-    SELECT 'constraint', format('%s %s %s', r.conrelid::regclass, r.conname, pg_get_constraintdef(r.oid)),
+    SELECT 'constraint',
+           {_in_a_line("format('%s %s %s', r.conrelid::regclass, r.conname, pg_get_constraintdef(r.oid))")},
            r.convalidated
     FROM pg_constraint r JOIN pg_class c ON c.oid = r.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE {_OWN}
     UNION ALL
-    SELECT 'index', pg_get_indexdef(i.indexrelid), i.indisvalid
+    SELECT 'index', {_in_a_line("pg_get_indexdef(i.indexrelid)")}, i.indisvalid
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE {_OWN}
     ORDER BY 1, 2;

@@ -148,4 +148,5 @@ class Sessions:
 
 def rows_of(printed: str) -> list[list[str]]:
     """The rows that psql printed, each a list of texts."""
-    return [line.split("\x1f") for line in printed.splitlines()]
+    # what else Unicode ends lines with may be in a value
+    return [line.split("\x1f") for line in printed.removesuffix("\n").split("\n")] if printed else []

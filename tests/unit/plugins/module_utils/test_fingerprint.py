@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from ansible_collections.slipway.release.plugins.module_utils._fingerprint impor
     only_rows_of,
     take,
 )
+from ansible_collections.slipway.release.plugins.module_utils._psql import rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,3 +176,24 @@ def test_of_a_table_that_grew_the_old_rows_are_looked_at_again() -> None:
     assert "dblink('dbname=base'" in server.asked[-2]
     # what it needed is not left in a database whose schema is compared afterwards
     assert "DROP SCHEMA slipway CASCADE" in server.asked[-1]
+
+
+def test_a_definition_of_several_lines_is_asked_for_in_one() -> None:
+    asked: list[str] = []
+
+    def query(sql: str) -> list[list[str]]:
+        asked.append(sql)
+        return []
+
+    take(query, 1)
+    definitions = re.findall(r"pg_get_\w+def\(.*", asked[-1])
+    assert len(definitions) == 2
+    assert all(r"'\s*\n\s*', ' ', 'g')" in line for line in definitions)
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\f", "\r"])
+def test_a_line_end_of_unicode_s_in_a_definition_ends_no_row(odd: str) -> None:
+    printed = f"constraint\x1ftasks c CHECK (name <> '{odd}')\x1ft\nsequence\x1fpublic.tasks_id_seq\x1f7\n"
+    seen = take(lambda sql: rows_of(printed) if "pg_constraint" in sql else [], 1)
+    assert seen.guards == {f"constraint tasks c CHECK (name <> '{odd}')": True}
+    assert seen.sequences == {"public.tasks_id_seq": 7}
