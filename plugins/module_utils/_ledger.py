@@ -36,6 +36,9 @@ LONGEST_FILE = 8_000_000
 # The event with which a watch ends: it leaves everything as it is.
 WATCHED = "watched"
 
+# The event with which a way back ends, and what it says of migrations that stayed applied.
+TAKEN_BACK, KEPT = "taken back", "kept_migrations"
+
 PHASES = ("staged", "backed_up", "rehearsed", "migrating", "migrated", "switching", "switched")
 
 # How many of the latest records are looked through for one.
@@ -524,6 +527,11 @@ class Ledger:
         state = self.state()
         by = state.run.owner if state.run is not None else None
         return [*state.history, {"at": self.now(), "release": release, "event": what, "by": by, **more}]
+
+    def kept_under(self, version: str) -> set[str]:
+        """The migrations that ways back to `version` left applied."""
+        back = [item for item in self.state().history if item["event"] == TAKEN_BACK and item.get("to") == version]
+        return {migration for item in back for migration in item.get(KEPT, [])}
 
     def acceptable(self) -> str:
         """The release that stands, where it may be accepted now; SlipwayError names what speaks against it."""

@@ -38,7 +38,7 @@ def _release_refusals(site: Site, backup: str, manifest: dict[str, Any]) -> list
         return [f"backup {backup} belongs to release {version} and {current} stands here: {way}"]
     before = site.ledger.before(version)
     held, own = set(manifest["migrations"]), set(release.migrations)
-    unknown = held - own - set(before.migrations if before else ())
+    unknown = held - own - set(before.migrations if before else ()) - site.ledger.kept_under(version)
     return [
         f"backup {backup} {word} the migrations {', '.join(sorted(some))} of release {version}: use another"
         for word, some in (("lacks", own - held), ("has beyond", unknown))

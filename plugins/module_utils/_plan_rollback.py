@@ -12,7 +12,7 @@ from ._containers import Containers
 from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import SlipwayError
-from ._ledger import Candidate
+from ._ledger import KEPT, TAKEN_BACK, Candidate
 from ._leftovers import end_leftovers
 from ._maintenance import show_page
 from ._manifest import manifest_of
@@ -323,6 +323,12 @@ class _WayBack:
             "put the env file back", back, lambda: site.env_file.restore(kept.read_bytes(), site.checkout.owner)
         )
 
+    def kept(self) -> list[str]:
+        """The migrations that stay applied, ascending: the release to return to goes on with them."""
+        if not self.was_migrated:
+            return []
+        return migrations_to_undo(self.site.database.migrations(), self.before.migrations)[::-1]
+
     def verify(self) -> list[str]:
         """What is not as it was; when all is, the candidate is forgotten."""
         wrong = self.site.runs(self.old)
@@ -332,7 +338,9 @@ class _WayBack:
             wrong.append("the applied migrations are not what they were")
         state = self.site.ledger.state()
         if not wrong and state.candidate is not None:
-            history = self.site.ledger.event(self.version, "taken back", to=self.before.version)
+            kept = self.kept()
+            more = {KEPT: kept} if kept else {}
+            history = self.site.ledger.event(self.version, TAKEN_BACK, to=self.before.version, **more)
             self.site.ledger.update(candidate=None, restoring=None, history=history)
         return wrong
 

@@ -317,6 +317,21 @@ def test_what_does_not_belong_here_is_refused_and_nothing_is_touched(
     assert world.done == []
 
 
+@pytest.mark.parametrize("kept, refused", [(["3"], False), (["4"], True), (None, True)])
+def test_a_backup_on_the_schema_that_a_rollback_kept_can_be_restored(
+    site: Site, kept: list[str] | None, *, refused: bool
+) -> None:
+    write_backup(site.backups, "b2", {}, migrations=["1", "2", "3"])
+    with site.ledger.locked():
+        more = {} if kept is None else {"kept_migrations": kept}
+        site.ledger.update(history=site.ledger.event("1.2.0", "taken back", to="1.1.0", **more))
+    if not refused:
+        restore(site, "b2", "r1-before", uploads=False)
+        return
+    with pytest.raises(SlipwayError, match=r"has beyond the migrations 3 of release 1\.1\.0"):
+        restore(site, "b2", "r1-before", uploads=False)
+
+
 def test_no_room_a_half_done_release_and_missing_uploads_are_refused_first(site: Site, world: World) -> None:
     write_backup(site.backups, "b2", {})
     with pytest.raises(SlipwayError, match="b2 holds no uploads of storage"):

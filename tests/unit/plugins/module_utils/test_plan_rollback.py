@@ -209,6 +209,22 @@ def test_other_migrations_than_those_rehearsed_are_taken_down(site: Site) -> Non
     assert road(site, AUTO) == DOWN
 
 
+@pytest.mark.parametrize("schema, kept", [(AUTO, ["2"]), (BACK, None)])
+def test_the_ledger_says_which_migrations_stayed(site: Site, schema: str, kept: list[str] | None) -> None:
+    rehearsed(site, old_code_wrong=[])
+    applied = ["1", "2"] if kept else ["1"]
+    site.ledger.save_release(replace(release(["1"]), version="1.0.0"))
+    site.runs = lambda _release, **_options: []  # type: ignore[method-assign]  # all of it runs
+    site.database.migrations = lambda: applied  # type: ignore[method-assign]  # it was undone, or not
+    with site.ledger.locked():
+        way = _WayBack(site, "r1-rollback", 60, schema=schema)
+        way.reopen()
+        way.new = None
+        assert way.verify() == []
+    assert site.ledger.state().history[-1].get("kept_migrations") == kept
+    assert site.ledger.kept_under("1.0.0") == set(kept or ())
+
+
 UNDO, START, END = "db:rollback", "started", "what Docker was lost under is ended"
 
 
