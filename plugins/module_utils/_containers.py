@@ -47,11 +47,23 @@ class Containers:
         """How many there are to be."""
         return self._compose.replicas(self.service)
 
+    @property
+    def _image(self) -> str:
+        """The id of the release's image."""
+        image = self.release.images.get(self.service)
+        if image is None:
+            raise SlipwayError(
+                f"release {self.release.version} has no image of service {self.service} on record, as when it was "
+                f"adopted while that was down: name it under images in "
+                f"{self.site.ledger.release_directory(self.release.version) / 'release.json'}"
+            )
+        return image
+
     def _digest(self) -> str:
         model = dict(self._compose.config["services"][self.service])
         model["deploy"] = {key: value for key, value in (model.get("deploy") or {}).items() if key != "replicas"}
         content = {key: value for key, value in model.items() if key not in _NOT_CONTENT}
-        content["image"] = self.release.images[self.service]
+        content["image"] = self._image
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _noted(self) -> dict[str, str]:
@@ -64,11 +76,11 @@ class Containers:
 
     def own(self) -> list[Container]:
         """Those that were made of what the release has, running or not."""
-        notes, digest = self._noted(), self._digest()
+        notes, digest, image = self._noted(), self._digest(), self._image
         return [
             item
             for item in self.all()
-            if item.image == self.release.images[self.service]
+            if item.image == image
             and (notes[item.id] == digest if item.id in notes else item.digest == self._compose.digests[self.service])
         ]
 

@@ -36,12 +36,23 @@ def observe_release(site: Site) -> Release:
             f"the running version is named {named!r} in {site.env_file.path}: a version is letters, digits, . _ -"
         )
     images: dict[str, str] = {}
-    for container in site.containers():
+    there = site.all_containers()
+    up = {item.service for item in there if item.running}
+    for container in there:
+        # what is down belongs to the release too, but for what lies beside the service's running containers
+        if not container.running and container.service in up:
+            continue
         if images.setdefault(container.service, container.image) != container.image:
             raise SlipwayError(
                 f"containers of service {container.service} run different images: let 'docker compose up -d' "
                 "finish first"
             )
+    absent = [service for service in site.code_services if service not in images]
+    if absent:
+        raise SlipwayError(
+            f"service {', '.join(absent)} has no container, so that there is no way back to its image: start it with "
+            f"'docker compose up -d {' '.join(absent)}' in {site.directory} first"
+        )
     references = {service: name for service, name in site.compose.references.items() if service in images}
     return Release(named, commit, images, references, site.database.migrations(), adopted=True)
 
