@@ -49,7 +49,11 @@ _Record = TypeVar("_Record")
 
 @dataclass(frozen=True)
 class Release:
-    """One immutable release: `images` maps a Compose service to an image id, `references` to the name Compose uses."""
+    """One immutable release: `images` maps a Compose service to an image id, `references` to the name Compose uses.
+
+    :param compose_files: of which its containers are made; None in a record of old: those of the profile.
+    :param compose_profiles: Compose's own, which were switched on for it; None in a record of old.
+    """
 
     version: str
     commit: str
@@ -57,6 +61,8 @@ class Release:
     references: dict[str, str]
     migrations: list[str]
     adopted: bool = False
+    compose_files: list[str] | None = None
+    compose_profiles: list[str] | None = None
 
 
 @dataclass(frozen=True)

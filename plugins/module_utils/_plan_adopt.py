@@ -54,7 +54,16 @@ def observe_release(site: Site) -> Release:
             f"'docker compose up -d {' '.join(absent)}' in {site.directory} first"
         )
     references = {service: name for service, name in site.compose.references.items() if service in images}
-    return Release(named, commit, images, references, site.database.migrations(), adopted=True)
+    return Release(
+        named,
+        commit,
+        images,
+        references,
+        site.database.migrations(),
+        adopted=True,
+        compose_files=list(site.profile.compose_files),
+        compose_profiles=list(site.profile.compose_profiles),
+    )
 
 
 def adopt(site: Site) -> Plan:

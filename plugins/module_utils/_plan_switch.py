@@ -78,7 +78,9 @@ def start_services(site: Site, release: Release, replaced: Release | None, name:
         return [
             service
             for service in services
-            if sum(
+            # an old record does not say of which Compose files and profiles the release was made
+            if service in compose.digests
+            and sum(
                 item.good
                 and item.digest == compose.digests[service]
                 and item.image == release.images.get(service, item.image)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,22 @@ class Site:
     @cached_property
     def compose(self) -> Compose:
         """The project through the files that are in place now."""
-        return Compose(self.runner, self.profile, changed=self.look_again)
+        return Compose(self.runner, self._profile_of(self._in_place()), changed=self.look_again)
+
+    def _in_place(self) -> Release | None:
+        """The release whose files are in place, where the ledger knows it."""
+        state = self.ledger.state()
+        versions = [state.candidate and state.candidate.version, state.current]
+        known = [release for version in versions if version and (release := self.ledger.release(version))]
+        head = self.checkout.head() if known and self.checkout.exists else None
+        return next((release for release in known if release.commit == head), None)
+
+    def _profile_of(self, release: Release | None) -> Profile:
+        """The profile, with the Compose files and profiles that a release was made of: they may have changed since."""
+        if release is None or release.compose_files is None:
+            return self.profile
+        profiles = tuple(release.compose_profiles or ())
+        return replace(self.profile, compose_files=tuple(release.compose_files), compose_profiles=profiles)
 
     @property
     def database(self) -> Database:
@@ -123,8 +139,9 @@ class Site:
         # what Compose says of the same files stays the same, and asking takes a while
         key = (release.version, release.commit, source, env_file, content)
         if key not in self._composes:
+            profile = self._profile_of(release)
             self._composes[key] = Compose(
-                self.runner, self.profile, source, release.version, env_file, changed=self.look_again
+                self.runner, profile, source, release.version, env_file, changed=self.look_again
             )
         return self._composes[key]
 

@@ -104,6 +104,11 @@ def test_one_that_compose_would_make_otherwise_is_replaced(world: World) -> None
     assert world.done == ["settle swarm", "start proxy"]
 
 
+def test_a_service_that_the_files_have_no_more_keeps_nobody_from_going_back(world: World) -> None:
+    world.changed_at(50.0)
+    assert start_services(world.site, OLD, NEW, "start what else differs", ["grafana"]).done()
+
+
 @pytest.mark.parametrize("drain, left_alone", [("nginx_reload", True), ("docker_dns", False)])
 def test_a_mounted_directory_is_read_anew_by_an_nginx_that_reloads(
     tmp_path: Path, drain: str, *, left_alone: bool

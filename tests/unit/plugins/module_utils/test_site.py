@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
@@ -182,3 +183,27 @@ def test_a_session_that_stays_does_not_keep_the_site_busy_after_the_lock_was_giv
     assert not site.ledger.busy()
     with site.ledger.locked(wait=0):
         pass
+
+
+def test_a_release_keeps_the_compose_files_and_profiles_that_it_came_in_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the profile says since: the way back makes its containers as they were."""
+    changed = {"compose_files": ["compose.yml", "more.yml"], "state_directory": str(tmp_path / "state")}
+    host = Host()
+    site = Site(Profile.parse({**APPLICATION, **changed, "directory": str(tmp_path)}), runner=host)
+    (tmp_path / "compose.yml").touch()
+    monkeypatch.setattr(type(site.checkout), "head", lambda _self: "a" * 40)
+    monkeypatch.setattr(type(site.checkout), "exists", True)
+    standing = Release("1.0.0", "a" * 40, {}, {}, [], compose_files=["compose.yml"], compose_profiles=["monitoring"])
+    with site.ledger.locked():
+        site.ledger.save_release(standing)
+        site.ledger.update(current="1.0.0")
+    for compose in (site.compose, site.compose_of(site.ledger.known_release("1.0.0"))):
+        assert compose.config["services"]
+        asked = host.commands[-1]
+        assert asked[asked.index("--profile") + 1] == "monitoring"
+        assert asked.count("--file") == 1
+    of_old = Release("0.9.0", "a" * 40, {}, {}, [])
+    with pytest.raises(SlipwayError, match=r"more\.yml does not exist"):
+        _ = site.compose_of(of_old).config
