@@ -23,7 +23,7 @@ Query = Callable[[str], "list[list[str]]"]
 SAMPLE_ABOVE = 1 << 30
 
 # Rails' own book-keeping: a migration is meant to change it.
-BOOKKEEPING = frozenset({"public.schema_migrations", "public.ar_internal_metadata"})
+_BOOKKEEPING = frozenset({"schema_migrations", "ar_internal_metadata"})
 
 # Whatever a value's text depends on is the same on both sides.
 _SETTINGS = """
@@ -116,6 +116,10 @@ class Fingerprint:
         return sum(table.rows for table in self.tables.values())
 
 
+def _is_bookkeeping(name: str) -> bool:
+    return name.rpartition(".")[2] in _BOOKKEEPING
+
+
 def take(query: Query, limit: int, like: Fingerprint | None = None) -> Fingerprint:
     """Take the fingerprint of a database that `query` reaches.
 
@@ -142,7 +146,7 @@ def only_rows_of(query: Query, before: Fingerprint, after: Fingerprint, database
     grown = {
         name
         for name, table in before.tables.items()
-        if name not in BOOKKEEPING and name in after.tables and after.tables[name].rows > table.rows and table.columns
+        if not _is_bookkeeping(name) and name in after.tables and after.tables[name].rows > table.rows and table.columns
     }
     shapes = [shape for shape in _shapes(query, 1, before) if shape.full in grown and shape.keys]
     if not shapes:
@@ -262,7 +266,7 @@ def losses(before: Fingerprint, after: Fingerprint, expected: Iterable[str] = ()
     announced = {name if name.count(".") > 1 or name in before.tables else f"public.{name}" for name in expected}
     found = []
     for name, table in before.tables.items():
-        if name in BOOKKEEPING or name in announced:
+        if _is_bookkeeping(name) or name in announced:
             continue
         other = after.tables.get(name) or _renamed(table, name, before, after)
         if other is None:

@@ -273,12 +273,30 @@ class Gates:
         if self._first_install:
             return "nothing is installed yet"
         try:
-            return f"PostgreSQL {self.site.database.server_version()}, {self.site.database.size() / 1e6:.0f} MB"
+            seen = f"PostgreSQL {self.site.database.server_version()}, {self.site.database.size() / 1e6:.0f} MB"
+            if self.request.verb == "deploy":
+                self._check_migrations_are_known()
+            return seen  # noqa: TRY300 - what is refused above is no CommandError
         except CommandError as error:
             reason = error.output.splitlines()[-1] if error.output else str(error)
             raise SlipwayError(
                 f"database {self.profile.database.name} does not answer as {self.profile.database.user}: {reason}"
             ) from error
+
+    def _check_migrations_are_known(self) -> None:
+        """Refuse a database of which nobody can say what was applied to it: no way back could tell that it is done."""
+        database, name = self.site.database, self.profile.database.name
+        known = database.migration_tables()
+        if len(known) > 1:
+            raise SlipwayError(
+                f"database {name} has {', '.join(known)}: one application with one schema_migrations is supported, "
+                "remove what is left over"
+            )
+        if not known and database.tables():
+            raise SlipwayError(
+                f"database {name} has tables and no schema_migrations: mend application.database, or let Rails call "
+                "the table by its usual name"
+            )
 
     def _external_database(self) -> str | None:
         """The host in DATABASE_URL when it is none of this project's containers."""

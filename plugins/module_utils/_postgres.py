@@ -42,6 +42,13 @@ _COUNT_TABLES = """
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
+# Rails may have a schema_search_path that is not the one of whoever asks; what that leads to comes first.
+_MIGRATIONS = """
+    SELECT format('%I.%I', n.nspname, c.relname), coalesce(c.oid = to_regclass('schema_migrations'), false)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'schema_migrations' AND c.relkind IN ('r', 'p')
+      AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 2 DESC, 1
+"""
 
 
 def count_tables(query: Query) -> int:
@@ -51,9 +58,14 @@ def count_tables(query: Query) -> int:
 
 def applied_migrations(query: Query) -> list[str]:
     """The versions that Rails has recorded as applied, ascending; empty before the first migration."""
-    if query("SELECT to_regclass('schema_migrations') IS NOT NULL")[0][0] != "t":
+    tables = query(_MIGRATIONS)
+    if not tables:
         return []
-    return sorted((row[0] for row in query("SELECT version FROM schema_migrations")), key=int)
+    (table, found), *others = tables
+    if others and found != "t":
+        names = ", ".join(row[0] for row in tables)
+        raise SlipwayError(f"there are {names}, and the user's search_path leads to none of them: let it lead to one")
+    return sorted((row[0] for row in query(f"SELECT version FROM {table}")), key=int)  # noqa: S608 - quoted
 
 
 class Database:
@@ -129,6 +141,10 @@ class Database:
     def migrations(self) -> list[str]:
         """The versions that Rails has recorded as applied, ascending; empty before the first migration."""
         return applied_migrations(self.query)
+
+    def migration_tables(self) -> list[str]:
+        """The tables in which Rails records what it applied, by qualified name."""
+        return [row[0] for row in self.query(_MIGRATIONS)]
 
     def tables(self) -> int:
         """How many tables with rows of their own a dump must hold."""

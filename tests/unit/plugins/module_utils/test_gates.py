@@ -105,6 +105,32 @@ def test_a_database_outside_the_project_is_refused_without_its_password(tmp_path
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(
+    "known, tables, said",
+    [
+        ([], 7, "has tables and no schema_migrations"),
+        (["a.schema_migrations", "b.schema_migrations"], 7, "has a.schema_migrations, b.schema_migrations"),
+        (["app.schema_migrations"], 7, None),
+        ([], 0, None),
+    ],
+)
+def test_a_database_of_which_nobody_knows_what_was_applied_is_refused(
+    tmp_path: Path, known: list[str], tables: int, said: str | None
+) -> None:
+    made = site(tmp_path)
+    vars(made)["containers"] = lambda _service=None: ["one"]
+    vars(made)["database"] = SimpleNamespace(
+        server_version=lambda: "17.6", size=lambda: 1, migration_tables=lambda: known, tables=lambda: tables
+    )
+    gates = Gates(made, REQUEST)
+    if said:
+        assert said in refusal(gates, "database")
+    else:
+        assert gates.database() == "PostgreSQL 17.6, 0 MB"
+    # a backup is taken all the same
+    assert Gates(made, replace(REQUEST, verb="backup")).database()
+
+
 def proxied(tmp_path: Path, services: dict[str, Any], **proxy: Any) -> Gates:  # noqa: ANN401 - plain data
     parts = replace(PROFILE.services, proxy="proxy", worker="worker")
     made = site(tmp_path, {"postgres": {}, "web": {}, "worker": {}, "proxy": {}, **services})

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._postgres import Database
+from ansible_collections.slipway.release.plugins.module_utils._postgres import Database, applied_migrations
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed, Runner
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 
@@ -115,3 +115,27 @@ def test_its_own_name_is_never_dropped() -> None:
     with pytest.raises(SlipwayError, match="is never dropped"):
         database(psql).drop("app")
     assert psql.sent == []
+
+
+def applied(*tables: str) -> tuple[list[str], list[str]]:
+    """What is applied, and what was asked for it, where these tables are found: each row as psql gives it."""
+    asked: list[str] = []
+
+    def query(sql: str) -> list[list[str]]:
+        asked.append(" ".join(sql.split()))
+        return [row.split("|") for row in tables] if "pg_class" in sql else [["10"], ["9"]]
+
+    return applied_migrations(query), asked
+
+
+def test_what_rails_applied_is_found_in_whatever_schema_it_keeps_it() -> None:
+    assert applied()[0] == []
+    assert applied('"My App".schema_migrations|f')[0] == ["9", "10"]
+    found, asked = applied("public.schema_migrations|t", "tenant.schema_migrations|f")
+    assert found == ["9", "10"]
+    assert asked[-1] == "SELECT version FROM public.schema_migrations"
+
+
+def test_of_several_none_is_guessed() -> None:
+    with pytest.raises(SlipwayError, match=r"there are a\.schema_migrations, b\.schema_migrations"):
+        applied("a.schema_migrations|f", "b.schema_migrations|f")
