@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._ledger import entries
+from ._migration_files import version_of
 from ._observation import parse_timestamp
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _new_migrations(site: Site, before: str | None, seen: Answer) -> int | None:
     known = site.ledger.release(before) if before else None
     if before is not None and known is None:
         return None
-    versions = {name.split("_", 1)[0] for name in seen.migrations if name[:1].isdigit() and name.endswith(".rb")}
+    versions = {version for name in seen.migrations if (version := version_of(name))}
     return len(versions - set(known.migrations if known else ()))
 
 

@@ -121,8 +121,8 @@ class Checkout:
         return self._git("cat-file", "blob", name, directory=place)
 
     def names_at(self, place: Path, commit: str, directory: str) -> list[str]:
-        """The names of what lies in a directory at a commit, in a repository that `holding` gave."""
-        listed = self._git("ls-tree", "--name-only", f"{commit}:{directory}", directory=place, check=False)
+        """The paths of the files in and below a directory at a commit, in a repository that `holding` gave."""
+        listed = self._git("ls-tree", "-r", "--name-only", f"{commit}:{directory}", directory=place, check=False)
         return listed.splitlines()
 
     def head(self) -> str | None:

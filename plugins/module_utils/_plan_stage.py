@@ -12,6 +12,7 @@ from ._compose import Compose
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Before, Candidate, Release
+from ._migration_files import migration_files
 from ._registry import named, pull
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def missing_services(site: Site, compose: Compose) -> list[str]:
 
 def migrations_in(site: Site, source: Path) -> list[str]:
     """The versions of the migration files in a source tree, ascending."""
-    directory = source / site.profile.migrations_path
-    names = [path.name for path in directory.glob("[0-9]*_*.rb")]
-    return sorted((name.split("_", 1)[0] for name in names), key=int)
+    return list(migration_files(source / site.profile.migrations_path))
 
 
 def exported(site: Site, version: str) -> Path:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+from ._migration_files import migration_files
+
 Query = Callable[[str], "list[list[str]]"]
 
 # In the order of PostgreSQL's manual, 13.3.1; those up to RowExclusiveLock let everybody work on.
@@ -164,9 +166,9 @@ _HAZARDS = (
 
 def hazards(directory: Path, migrations: Iterable[str]) -> list[str]:
     """What the source of migrations says about them, each one line."""
-    found = []
+    found, files = [], migration_files(directory)
     for version in migrations:
-        for path in sorted(directory.glob(f"{version}_*.rb")):
+        for path in files.get(version, []):
             text = path.read_text("utf-8", errors="replace")
             found += [f"{path.name} {meaning}" for pattern, meaning in _HAZARDS if pattern.search(text)]
     return found

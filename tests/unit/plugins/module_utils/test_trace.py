@@ -72,5 +72,7 @@ def test_the_source_of_a_migration_says_what_is_dangerous_about_it(tmp_path: Pat
     (tmp_path / "2_index.rb").write_text("disable_ddl_transaction!\nadd_index :a, :b, algorithm: :concurrently")
     (tmp_path / "3_forget.rb").write_text("def down = raise(ActiveRecord::IrreversibleMigration)")
     (tmp_path / "4_fill.rb").write_text("Campaign.update_all(b: 1)")
-    named = [line.split()[0] for line in hazards(tmp_path, ["1", "2", "3", "4"])]
-    assert named == ["2_index.rb", "3_forget.rb", "4_fill.rb"]
+    (tmp_path / "2026").mkdir()
+    (tmp_path / "2026/005_more.rb").write_text("execute 'ANALYZE'")
+    named = [line.split()[0] for line in hazards(tmp_path, ["1", "2", "3", "4", "5"])]
+    assert named == ["2_index.rb", "3_forget.rb", "4_fill.rb", "005_more.rb"]
