@@ -49,6 +49,7 @@ class Container:
     :param published: the host's addresses and ports that lead to it.
     :param host_network: whether it shares the host's network.
     :param listens: the ports that its image says it listens on.
+    :param restart: Docker's word for when it starts it again.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Container:
     published: tuple[tuple[str, int], ...] = ()
     host_network: bool = False
     listens: tuple[int, ...] = ()
+    restart: str = "no"
 
     @property
     def running(self) -> bool:
@@ -80,6 +82,11 @@ class Container:
     def good(self) -> bool:
         """Whether it runs, and is healthy where that is known."""
         return self.running and self.health in {None, "healthy"}
+
+    @property
+    def finished(self) -> bool:
+        """Whether it did what it was for, and ended well: it is not meant to go on running."""
+        return self.state == "exited" and self.exit_code == 0 and self.restart in {"no", "on-failure"}
 
     @property
     def condition(self) -> str:
@@ -252,6 +259,12 @@ def _seconds(stamp: str | None) -> float:
     return max(0.0, moment.timestamp() + float(f"0.{fraction or 0}"))
 
 
+def port_numbers(text: str) -> range:
+    """The ports that `8000`, `8000-8010` or `8000/tcp` names."""
+    first, _, last = text.partition("/")[0].partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def _published(item: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     ports = (item.get("NetworkSettings") or {}).get("Ports") or {}
     places = (place for bound in ports.values() for place in bound or [])
@@ -281,7 +294,8 @@ def _container(item: dict[str, Any]) -> Container:
         digest=labels.get("com.docker.compose.config-hash", ""),
         published=_published(item),
         host_network=(item.get("HostConfig") or {}).get("NetworkMode") == "host",
-        listens=tuple(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or {}),
+        listens=tuple(number for port in config.get("ExposedPorts") or {} for number in port_numbers(port)),
+        restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
     )
 
 
@@ -371,7 +385,8 @@ class Compose:
     def replicas(self, service: str) -> int:
         """How many containers the Compose files ask for."""
         model = self.config["services"][service]
-        return int(model.get("scale") or (model.get("deploy") or {}).get("replicas") or 1)
+        asked = (model.get("scale"), (model.get("deploy") or {}).get("replicas"), 1)
+        return int(next(number for number in asked if number is not None))
 
     def built(self) -> list[str]:
         """The services whose image is built here."""

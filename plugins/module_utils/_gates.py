@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 from ._backup_files import size_of, sources
 from ._changelog import Notes
+from ._compose import port_numbers
 from ._containers import ONE_AT_A_TIME
 from ._errors import CommandError, SlipwayError
 from ._evidence import RELEASE_GATES
@@ -350,12 +351,13 @@ class Gates:
             return _NOT_LOOKED_AT
         running = {item.service for item in self.site.containers()}
         wanted = [
-            (port.get("host_ip") or "0.0.0.0", int(port["published"]))  # noqa: S104 - what Docker itself binds
+            (port.get("host_ip") or "0.0.0.0", str(port["published"]))  # noqa: S104 - what Docker itself binds
             for name, service in self.site.compose.config["services"].items()
             for port in service.get("ports", [])
             if port.get("published") and port.get("protocol", "tcp") == "tcp" and name not in running
         ]
-        taken = [str(port) for host, port in wanted if not _free(host, port)]
+        # of a range Docker takes one that is free
+        taken = [text for host, text in wanted if not any(_free(host, number) for number in port_numbers(text))]
         if taken:
             raise SlipwayError(f"port {', '.join(taken)} is taken by another program: stop it, or publish another port")
         return f"{len(wanted)} to be opened"

@@ -74,17 +74,18 @@ def start_services(site: Site, release: Release, replaced: Release | None, name:
         return [service for service in held if service in services]
 
     def differing(compose: Compose) -> list[str]:
-        """Services without enough good containers of what the release has."""
+        """Services without enough good containers of what the release has; one that does its work and ends is good."""
         return [
             service
             for service in services
             # an old record does not say of which Compose files and profiles the release was made
             if service in compose.digests
             and sum(
-                item.good
+                item.service == service
+                and (item.good or (item.finished and service not in site.profile.services.names))
                 and item.digest == compose.digests[service]
                 and item.image == release.images.get(service, item.image)
-                for item in site.containers(service)
+                for item in site.all_containers()
             )
             < compose.replicas(service)
         ]

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _compose
-from ansible_collections.slipway.release.plugins.module_utils._compose import Docker
+from ansible_collections.slipway.release.plugins.module_utils._compose import Compose, Docker
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._process import Runner as Process
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 
 from tests.unit.plugins.module_utils.host import container
 
@@ -140,3 +142,45 @@ def test_what_compose_had_half_made_gets_its_name_where_that_is_free_and_goes_wh
 )
 def test_docker_s_times_are_read(stamp: str | None, seconds: float) -> None:
     assert _compose._seconds(stamp) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "model, number",
+    [
+        ({}, 1),
+        ({"scale": 0}, 0),
+        ({"deploy": {"replicas": 0}}, 0),
+        ({"deploy": {"replicas": 3}}, 3),
+        ({"scale": 2, "deploy": {}}, 2),
+        ({"deploy": None}, 1),
+    ],
+)
+def test_none_is_a_number_of_containers_too(model: dict[str, Any], number: int) -> None:
+    compose = Compose(cast("Process", Runner(0)), cast("Profile", SimpleNamespace(directory="/", env_file=".env")))
+    compose._model = {"services": {"seed": model}}
+    assert compose.replicas("seed") == number
+
+
+@pytest.mark.parametrize(
+    "state, code, policy, finished",
+    [
+        ("exited", 0, None, True),
+        ("exited", 0, "on-failure", True),
+        ("exited", 0, "unless-stopped", False),
+        ("exited", 1, "no", False),
+        ("created", 0, "no", False),
+        ("running", 0, "no", False),
+    ],
+)
+def test_what_did_its_work_and_ended_well_is_finished(
+    state: str, code: int, policy: str | None, *, finished: bool
+) -> None:
+    shown = container("seed", state=state, exit_code=code, health=None)
+    shown["HostConfig"] = {} if policy is None else {"RestartPolicy": {"Name": policy}}
+    assert _compose._container(shown).finished == finished
+
+
+def test_ranges_of_ports_are_read() -> None:
+    shown = container("web")
+    shown["Config"]["ExposedPorts"] = {"80/tcp": {}, "3000-3002/tcp": {}}
+    assert _compose._container(shown).listens == (80, 3000, 3001, 3002)

@@ -95,6 +95,21 @@ def test_a_port_of_another_program_is_refused_and_a_free_one_is_not(tmp_path: Pa
     assert Gates(site(tmp_path, published), REQUEST).ports() == "1 to be opened"
 
 
+def test_of_a_range_of_ports_one_that_is_free_is_enough(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        def gates(published: str) -> Gates:
+            return Gates(
+                site(tmp_path, {"web": {"ports": [{"host_ip": "127.0.0.1", "published": published}]}}), REQUEST
+            )
+
+        assert f"port {port}-{port} is taken" in refusal(gates(f"{port}-{port}"), "ports")
+        assert gates(f"{port - 20}-{port}").ports() == "1 to be opened"
+
+
 @pytest.mark.parametrize(
     "url", ["postgresql://u:secret@db.managed.example/app", "postgresql://u:secret@10.0.0.9:5432/app"]
 )

@@ -29,6 +29,8 @@ class World:
         self.digests = {"proxy": "made of this"}
         self.done: list[str] = []
         self.half_made: list[str] = []
+        # the services whose container ended with code 0 and is not started again
+        self.ended: set[str] = set()
         self.config = {
             "services": {
                 "web": {"volumes": [{"type": "volume", "source": "storage"}]},
@@ -41,18 +43,27 @@ class World:
                 directory=directory,
                 checkout=SimpleNamespace(differing=lambda _old, _new: ["nginx/nginx.conf", "app/gone.rb"]),
                 containers=lambda service=None: [
-                    SimpleNamespace(service=name, good=True, started=started, digest="made of this", image="sha256:2")
-                    for name, started in self.started.items()
-                    if service in {None, name}
+                    item for item in self.containers() if item.good and service in {None, item.service}
                 ],
                 profile=SimpleNamespace(
-                    name="swarm", services=SimpleNamespace(proxy="proxy"), proxy=SimpleNamespace(drain=drain)
+                    name="swarm",
+                    services=SimpleNamespace(proxy="proxy", names=("web", "proxy")),
+                    proxy=SimpleNamespace(drain=drain),
                 ),
-                all_containers=list,
+                all_containers=self.containers,
                 docker=SimpleNamespace(half_made=lambda _containers: self.half_made, settle=self.settle),
                 compose_of=lambda _release: self,
             ),
         )
+
+    def containers(self) -> list[SimpleNamespace]:
+        made = {"digest": "made of this", "image": "sha256:2"}
+        return [
+            SimpleNamespace(
+                service=name, good=name not in self.ended, finished=name in self.ended, started=started, **made
+            )
+            for name, started in self.started.items()
+        ]
 
     def settle(self, project: str) -> None:
         self.done.append(f"settle {project}")
@@ -102,6 +113,17 @@ def test_one_that_compose_would_make_otherwise_is_replaced(world: World) -> None
     assert not step.done()
     step.apply()
     assert world.done == ["settle swarm", "start proxy"]
+
+
+def test_one_that_does_its_work_and_ends_is_run_once(world: World) -> None:
+    world.changed_at(50.0)
+    world.started["buckets"], world.digests["buckets"] = 100.0, "made of this"
+    world.ended = {"buckets", "proxy"}
+    assert start_services(world.site, NEW, None, "start what else differs", ["buckets"]).done()
+    # what serves is not meant to end
+    assert not proxy_step(world).done()
+    world.digests["buckets"] = "made of something else"
+    assert not start_services(world.site, NEW, None, "start what else differs", ["buckets"]).done()
 
 
 def test_a_service_that_the_files_have_no_more_keeps_nobody_from_going_back(world: World) -> None:
