@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable
 
 from ._errors import SlipwayError
@@ -66,10 +67,11 @@ class Outcome:
 
 
 class StepError(SlipwayError):
-    """A step failed; carries the observation that the judge decides by."""
+    """A step failed; carries the observation that the judge decides by, and the facts of the steps before it."""
 
-    def __init__(self, message: str, observation: Observation) -> None:
+    def __init__(self, message: str, observation: Observation, facts: dict[str, Any]) -> None:
         self.observations = [observation]
+        self.facts = facts
         super().__init__(message)
 
 
@@ -82,6 +84,18 @@ def preview(site: Site, plan: Plan) -> Outcome:
 def _undone(group: Step | tuple[Step, ...]) -> list[Step]:
     """The steps of a group that are still to be carried out."""
     return [step for step in (group if isinstance(group, tuple) else (group,)) if not step.done()]
+
+
+def _together(facts: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The facts of two steps: what both list stands in one list, what both count is added up."""
+
+    def both(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a step tells
+        before = facts.get(name)
+        if any(isinstance(before, kind) and isinstance(value, kind) for kind in (list, int)):
+            return before + value
+        return value
+
+    return {**facts, **{name: both(name, value) for name, value in more.items()}}
 
 
 def _name(group: Step | tuple[Step, ...]) -> str:
@@ -103,7 +117,7 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
 
     :raises StepError: at the first step that fails; those before it stay as they are.
     """
-    outcome = Outcome(site.ledger.now())
+    outcome, telling = Outcome(site.ledger.now()), Lock()
     about = {"plan": plan.name, "release": plan.version}
 
     def failed(step: str, reason: str, probe: str | None = None) -> StepError:
@@ -111,7 +125,7 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
         observation = Observation(
             probe or plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason
         )
-        return StepError(f"{plan.name} of {plan.version}: {step}: {reason}", observation)
+        return StepError(f"{plan.name} of {plan.version}: {step}: {reason}", observation, outcome.facts)
 
     def run(step: Step) -> None:
         site.ledger.journal({**about, "step": step.name, "event": "begin"})
@@ -121,7 +135,8 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
             raise failed(step.name, str(error), step.probe) from error
         site.ledger.journal({**about, "step": step.name, "event": "done", **facts})
         outcome.changed.append(step.name)
-        outcome.facts.update(facts)
+        with telling:
+            outcome.facts = _together(outcome.facts, facts)
 
     for group in plan.steps:
         try:

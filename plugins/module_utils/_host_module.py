@@ -115,7 +115,9 @@ def perform(
     except (SlipwayError, OSError) as error:
         observations = [item.to_dict() for item in getattr(error, "observations", [])]
         boots = site.rails_boots if site else 0
-        result = {"failed": True, "msg": _message(error), "observations": observations, "rails_boots": boots}
+        told = {"msg": _message(error), "observations": observations, "rails_boots": boots}
+        # jobs that went back to their queues did so whatever failed later
+        result = {**getattr(error, "facts", {}), **told, "failed": True}
         if isinstance(error, RefusedError):
             result.update(failures=error.failures, notes=error.notes)
     if module.warnings:

@@ -120,10 +120,10 @@ class _Restore:
         """Whether nothing of the application's code can write."""
         return self.swapped() or not any(item.service in self.site.code_services for item in self.site.containers())
 
-    def stop(self) -> None:
+    def stop(self) -> dict[str, Any]:
         """Stop whatever runs the application's code."""
         code = [item for item in self.site.containers() if item.service in self.site.code_services]
-        stop_code(self.site, self.release, code)
+        return stop_code(self.site, self.release, code)
 
     def uploads(self, name: str) -> Step:
         """The step that puts a directory of uploads back; the one in its place is kept beside it."""

@@ -242,10 +242,10 @@ class _WayBack:
         """Let the new release's workers take no more jobs: they are stopped soon."""
         quiet(self.site, [item for item in self._replaced() if item.service == self.site.profile.services.worker])
 
-    def stop_all_code(self) -> None:
+    def stop_all_code(self) -> dict[str, Any]:
         """Stop whatever runs the application's code."""
         code = [item for item in self.site.containers() if item.service in self.site.code_services]
-        stop_code(self.site, self.new or self.old, code)
+        return stop_code(self.site, self.new or self.old, code)
 
     def data_saved(self) -> bool:
         """Whether what was written since the switch is in a backup of its own."""
@@ -300,8 +300,7 @@ class _WayBack:
         if backup is None:
             raise SlipwayError(f"the migrations of {self.version} cannot be undone and there is no backup to restore")
         check_restorable(site, backup)
-        self.stop_all_code()
-        return restore_database(site, backup, site.ledger.stamp())
+        return {**self.stop_all_code(), **restore_database(site, backup, site.ledger.stamp())}
 
     def park_jobs(self) -> dict[str, Any]:
         """Take the jobs aside that only the new code knows."""

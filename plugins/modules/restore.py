@@ -78,6 +78,15 @@ observations:
   returned: when a backup was named
   type: list
   elements: dict
+pushed_back:
+  description: How many jobs Sidekiq pushed back to their queues, because they ran longer than C(worker_drain).
+  returned: when there were any
+  type: int
+at_work:
+  description: The class and id of each job that was at work when the workers were told to end.
+  returned: when jobs were pushed back
+  type: list
+  elements: str
 rails_boots:
   description: How often Rails was started in a one-off container.
   returned: always

@@ -209,6 +209,7 @@ def view(report: Report) -> dict[str, Any]:
         "backups": [{**item, "size": size(item["bytes"])} for item in history["backups"]],
         "certificate": _certificate(history["certificate"]),
         "plan": history["plan"],
+        "pushed_back": [_pushed_back(item) for item in reversed(history["journal"]) if item.get("pushed_back")],
         "alerts": list(reversed(history["alerts"])),
         "told": history["told"],
         "events": [_event(item) for item in reversed(history["history"])],
@@ -526,6 +527,17 @@ def _certificate(certificate: Mapping[str, Any] | None) -> list[tuple[str, str]]
         ("Notes", "; ".join(certificate["notes"])),
     ]
     return [(name, text) for name, text in lines if text]
+
+
+def _pushed_back(item: Mapping[str, Any]) -> dict[str, Any]:
+    named = item.get("at_work") or []
+    more = f" and {len(named) - _MOST_QUOTES} more" if named[_MOST_QUOTES:] else ""
+    return {
+        "at": item["at"],
+        "plan": _PLANS.get(str(item.get("plan")), str(item.get("plan")).capitalize()),
+        "jobs": item["pushed_back"],
+        "at_work": f"{', '.join(named[:_MOST_QUOTES])}{more}" or "not known",
+    }
 
 
 def _event(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -206,6 +206,8 @@ class _Host:
     current_known: bool = False
     concluded: bool = False
     logs: str | None = None
+    pushed_back: int = 0
+    at_work: list[str] = field(default_factory=list)
     lost: bool = False
     remote_calls: int = 0
     rails_boots: int = 0
@@ -284,6 +286,9 @@ class Collector:
         host.application = host.application or bounded(_mapping(event.arguments.get("application")).get("name"))
         if isinstance(part.get("logs"), str):
             host.logs = bounded(part["logs"])
+        host.pushed_back += _count(part.get("pushed_back"))
+        at_work = part.get("at_work")
+        host.at_work += map(str, bounded(at_work)) if isinstance(at_work, list) else []
         if isinstance(part.get("run"), Mapping):
             host.run = {key: bounded(part["run"].get(key)) for key in _RUN_KEYS}
         if isinstance(part.get("verdict"), Mapping) and event.ours == "rollback_criteria":
@@ -385,6 +390,7 @@ class Collector:
             "failed": host.failed if failed else None,
             "announced": host.announced,
             "lost": host.lost,
+            "pushed_back": {"jobs": host.pushed_back, "at_work": host.at_work} if host.pushed_back else None,
             "logs": host.logs,
             "remote_calls": host.remote_calls,
             "rails_boots": host.rails_boots,

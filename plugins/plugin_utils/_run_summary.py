@@ -19,6 +19,7 @@ _WORTH_TELLING = 0.1
 _INSTALLED = "ansible_collections/slipway/release/playbooks/"
 _TITLE = 29
 _REASON = 240
+_JOBS = 5
 _WELL = frozenset((DEPLOYED, ALREADY, LOOKED_AT))
 _VERDICT_TONES = {"hold": GOOD, "rollback": BAD, "inconclusive": UNSURE}
 
@@ -35,6 +36,7 @@ def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> li
         lines += _verdict(host["after"])
     for item in host["announced"]:
         lines += _announced(item)
+    lines += _pushed_back(host["pushed_back"])
     lines += _phases(host)
     if host["outcome"] in {DEPLOYED, TAKEN_BACK} and record["verb"] == "deploy":
         lines += _wrapped("  report  ", _command("report", name, record))
@@ -167,6 +169,17 @@ def _announced(item: Mapping[str, Any]) -> list[Line]:
     why = f": {item.get('detail')}" if item.get("detail") else ""
     told = f"{item.get('event')}{by}: {item.get('state')}{why}"
     return _wrapped("  told    ", told, tone=PLAIN if good else BAD)
+
+
+def _pushed_back(told: Mapping[str, Any] | None) -> list[Line]:
+    """The jobs that did not end in their time: somebody may have to know that they are done a second time."""
+    if told is None:
+        return []
+    named = told["at_work"][:_JOBS]
+    more = f" and {len(told['at_work']) - _JOBS} more" if told["at_work"][_JOBS:] else ""
+    which = f"; at work were {', '.join(named)}{more}" if named else ""
+    text = f"{told['jobs']} ran longer than worker_drain, pushed back to the queue to be done anew{which}"
+    return _wrapped("  jobs    ", text, tone=UNSURE)
 
 
 def _phases(host: Mapping[str, Any]) -> list[Line]:

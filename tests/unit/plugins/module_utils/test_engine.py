@@ -119,3 +119,27 @@ def test_what_runs_beside_a_failure_comes_to_its_end_and_nothing_follows(site: S
     events = [(entry["step"], entry["event"]) for entry in site.ledger.journal_tail(9)]
     assert ("bad", "failed") in events
     assert ("slow", "done") in events
+
+
+def pushed(world: World, name: str, jobs: int, *, beside: str | None = None) -> Step:
+    def apply() -> dict[str, Any]:
+        world.there.add(name)
+        return {"pushed_back": jobs, "at_work": [f"job of {name}"], "stopped": beside}
+
+    return Step(name, lambda: name in world.there, apply)
+
+
+def test_what_two_steps_count_is_added_up_and_what_they_list_stands_in_one_list(site: Site) -> None:
+    world = World()
+    plan = Plan("switch", "1.1.0", "switch", [pushed(world, "one", 1), pushed(world, "two", 2, beside="w")])
+    with site.ledger.locked():
+        facts = carry_out(site, plan).facts
+    assert facts == {"pushed_back": 3, "at_work": ["job of one", "job of two"], "stopped": "w"}
+
+
+def test_what_was_done_before_a_failure_is_told_with_it(site: Site) -> None:
+    world = World()
+    plan = Plan("switch", "1.1.0", "switch", [pushed(world, "one", 1), world.step("two", SlipwayError("no"))])
+    with site.ledger.locked(), pytest.raises(StepError) as caught:
+        carry_out(site, plan)
+    assert caught.value.facts["pushed_back"] == 1

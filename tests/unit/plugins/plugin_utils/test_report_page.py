@@ -323,3 +323,14 @@ def test_sizes_and_times_are_for_people() -> None:
         "not known",
     )
     assert (brief("2026-11-16T20:00:05Z"), brief("<b>")) == ("16 Nov, 20:00", "<b>")
+
+
+@pytest.mark.promise("D4")
+def test_jobs_that_were_pushed_back_are_listed(tmp_path: Path) -> None:
+    story = months(tmp_path)
+    assert "Jobs that were pushed back" not in page(story, "1.1.0").text
+    jobs = {"pushed_back": 1, "at_work": ["LaunchCampaignJob 1f6c0a"]}
+    story.ledger.journal(
+        {"plan": "switch", "release": "1.1.0", "step": "let the workers take over", "event": "done", **jobs}
+    )
+    assert "Switch 1 LaunchCampaignJob 1f6c0a" in page(story, "1.1.0").text

@@ -329,3 +329,12 @@ def test_what_another_site_s_ledger_says_is_not_this_one_s() -> None:
     story = Story().ours("status", answers, looped=True, delegated=True, phase="fleet")
     host = story.fails("an earlier wave does not hold", phase="fleet").host()
     assert (host["release_running"], host["lost"], host["remote_calls"]) == (None, False, 0)
+
+
+@pytest.mark.promise("D4")
+def test_jobs_that_were_pushed_back_are_those_of_all_moves_also_of_one_that_failed() -> None:
+    first, then = {"pushed_back": 1, "at_work": ["LaunchJob 1f"]}, {"pushed_back": 2, "at_work": ["LaunchJob 2a"]}
+    story = Story().opened().ours("switch", {"msg": "no", **first}, status=FAILED)
+    story.ours("rollback", {"taken_back": "1.2.0", "standing": "1.1.0", **then})
+    assert story.fails("no").host()["pushed_back"] == {"jobs": 3, "at_work": ["LaunchJob 1f", "LaunchJob 2a"]}
+    assert good_deploy().host()["pushed_back"] is None

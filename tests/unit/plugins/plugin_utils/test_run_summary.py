@@ -8,6 +8,7 @@ from ansible_collections.slipway.release.plugins.plugin_utils._run_summary impor
     BAD,
     GOOD,
     PLAIN,
+    UNSURE,
     WIDTH,
     fleet_summary,
     summary,
@@ -223,3 +224,15 @@ def test_a_fleet_on_which_the_release_stands_needs_no_advice() -> None:
         ("  wave 1  deployed: site1", GOOD),
         ("  wave 2  already runs: site2", GOOD),
     ]
+
+
+@pytest.mark.promise("D4")
+def test_jobs_that_were_pushed_back_are_listed_and_stand_out() -> None:
+    told = {"pushed_back": 7, "at_work": [f"LaunchCampaignJob {number}" for number in range(7)]}
+    assert [line for line in block(good_deploy().ours("switch", told)) if line[1] == UNSURE] == [
+        ("  jobs    7 ran longer than worker_drain, pushed back to the queue to be done", UNSURE),
+        ("          anew; at work were LaunchCampaignJob 0, LaunchCampaignJob 1,", UNSURE),
+        ("          LaunchCampaignJob 2, LaunchCampaignJob 3, LaunchCampaignJob 4 and 2", UNSURE),
+        ("          more", UNSURE),
+    ]
+    assert "  jobs " not in text(good_deploy())
