@@ -26,7 +26,13 @@ HEALTHY_WITHIN = 300
 MEMORY_HEADROOM = 1.2
 # What of a service only one container at a time can have.
 ONE_AT_A_TIME = ("ports", "container_name")
+CGROUPS = Path("/sys/fs/cgroup")
 _PAUSE = 0.2
+# The controller, where it is mounted, and which figures say what is used and what of that is idle files.
+_CONTROL_GROUPS = (
+    ("", "", "memory.current", "inactive_file"),
+    ("memory", "memory", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _NOT_CONTENT = ("build", "pull_policy", "scale", "depends_on", "image")
 
 
@@ -158,10 +164,17 @@ class Containers:
         model = self._compose.config["services"][self.service]
         if any(model.get(key) for key in ONE_AT_A_TIME):
             return 0
-        needs = [needed for item in self.all() if item.running and (needed := _memory(item))]
-        if not needs:
-            return self.count
-        return int(_available() / (max(needs) * MEMORY_HEADROOM))
+        found = room_beside(self.site, self.all())
+        return self.count if found is None else found
+
+
+def room_beside(site: Site, containers: Sequence[Container]) -> int | None:
+    """How many more containers like the largest of those that run fit into memory; None where none runs."""
+    running = [item for item in containers if item.running]
+    uses = [used for item in running if (used := _memory(item))]
+    if not uses and running:
+        uses = [used for used in site.docker.memory([item.id for item in running]) if used]
+    return int(_available() / (max(uses) * MEMORY_HEADROOM)) if uses else None
 
 
 def _available() -> int:
@@ -174,10 +187,25 @@ def _available() -> int:
 
 
 def _memory(container: Container) -> int:
-    """The memory of a container's control group in bytes; 0 where the host does not tell (before cgroup v2)."""
+    """The memory of a container's control group in bytes, without idle files; 0 where its place is unknown.
+
+    The kernel's documentation, cgroup-v2 and cgroup-v1/memory. A hybrid host has both, and the memory in the older one.
+    """
     try:
         lines = Path(f"/proc/{container.pid}/cgroup").read_text("ascii").splitlines()
-        place = next(line.partition("::")[2] for line in lines if line.startswith("0::"))
-        return int(Path(f"/sys/fs/cgroup{place}/memory.current").read_text("ascii"))
-    except (OSError, StopIteration, ValueError):
-        return 0
+        places = {kind: place for _, kind, place in (line.split(":", 2) for line in lines)}
+        for kind, root, used, idle in _CONTROL_GROUPS:
+            group = _group(CGROUPS / root, places.get(kind, ""), used)
+            if group is not None:
+                found = dict(line.split() for line in (group / "memory.stat").read_text("ascii").splitlines())
+                return max(0, int((group / used).read_text("ascii")) - int(found.get(idle, 0)))
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def _group(root: Path, place: str, file: str) -> Path | None:
+    """The directory of a control group; on a host that is a container itself its name lacks the first parts."""
+    parts = [part for part in place.split("/") if part and part != ".."]
+    found = (root.joinpath(*parts[first:]) for first in range(len(parts)))
+    return next((path for path in found if (path / file).is_file()), None)

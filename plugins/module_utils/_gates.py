@@ -18,7 +18,7 @@ from typing import Any, Callable
 from ._backup_files import size_of, sources
 from ._changelog import Notes
 from ._compose import port_numbers
-from ._containers import ONE_AT_A_TIME
+from ._containers import ONE_AT_A_TIME, room_beside
 from ._errors import CommandError, SlipwayError
 from ._evidence import RELEASE_GATES
 from ._evidence import Evidence as ReleaseEvidence
@@ -384,7 +384,18 @@ class Gates:
                 "docker_dns: a request that meets a container as it stops is lost unless the proxy sends it elsewhere "
                 "(proxy_next_upstream, a connect timeout of 1 s)"
             )
-        return proxy.drain
+        return f"{proxy.drain}, {self._at_once()}"
+
+    def _at_once(self) -> str:
+        """How many of the release's web containers start at once beside those that answer."""
+        web = self.profile.services.web
+        count, room = self.site.compose.replicas(web), room_beside(self.site, self.site.containers(web))
+        if room == 0:
+            return f"the host has no memory for one more {web} container: one is tried at a time, free some before"
+        number = count if room is None else min(count, room)
+        return f"{number} of {count} {web} containers start at once" + (
+            ", the others in turn" if number < count else ""
+        )
 
     def workers(self) -> str:
         """Workers that are given the time that Sidekiq takes to end."""
@@ -406,7 +417,9 @@ class Gates:
                 parked(self.site)
             except SlipwayError as error:
                 raise SlipwayError(f"the jobs in service {cache} cannot be looked at: {error}") from error
-        return f"{grace:.0f} s to stop, {own:.0f} s of them for jobs"
+        count, room = self.site.compose.replicas(worker), room_beside(self.site, self.site.containers(worker))
+        first = ", end before the release's start: no memory for both" if room is not None and room < count else ""
+        return f"{grace:.0f} s to stop, {own:.0f} s of them for jobs{first}"
 
     def clock(self) -> str:
         """A clock that agrees with the controller's: evidence is judged by its time."""

@@ -131,11 +131,12 @@ def start_web(site: Site, release: Release) -> Step:
         with site.at_rest():
             waiting = web.waiting()
             at_once = max(1, min(len(waiting), web.room()))
+            in_parts = at_once < len(waiting) and bool(web.others())
         for first in range(0, len(waiting), at_once):
             batch = waiting[first : first + at_once]
             started, others = web.start(batch), web.others()
             await_answers(site, release, started)
-            if others and at_once < len(waiting):
+            if in_parts:
                 warm(site, started)
                 _send_away(site, traffic, [*web.good(), *others[at_once:]], others[:at_once])
         return {"at_once": at_once}

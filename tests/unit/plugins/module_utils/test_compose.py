@@ -184,3 +184,11 @@ def test_ranges_of_ports_are_read() -> None:
     shown = container("web")
     shown["Config"]["ExposedPorts"] = {"80/tcp": {}, "3000-3002/tcp": {}}
     assert _compose._container(shown).listens == (80, 3000, 3001, 3002)
+
+
+@pytest.mark.promise("D4")
+def test_what_containers_use_is_read_as_the_engine_writes_it() -> None:
+    told = "97.94MiB / 23.54GiB\n1.5GiB / 2GiB\n512KiB / 2GiB\n0B / 0B\n-- / --\n"
+    runner = SimpleNamespace(run=lambda *_, **__: Completed(0, told, ""))
+    used = Docker(cast("Any", runner)).memory(["a", "b", "c", "d", "e"])
+    assert used == [102_697_533, 1_610_612_736, 524_288, 0]

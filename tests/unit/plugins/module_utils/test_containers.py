@@ -215,6 +215,42 @@ def test_as_many_at_once_as_the_memory_allows(world: World, monkeypatch: pytest.
     assert web.room() == 1
     monkeypatch.setattr(_containers, "_memory", lambda _container: 100_000_000)
     assert web.room() == 2
-    # before cgroup v2 nobody tells
+    # where the control groups are not found, the engine is asked
     monkeypatch.setattr(_containers, "_memory", lambda _container: 0)
+    asked = vars(world.site)["docker"]
+    asked.memory = lambda ids: [100_000_000 * (number + 1) for number in range(len(ids))]
+    assert web.room() == 1
+    asked.memory = lambda ids: [0 for _ in ids]
     assert web.room() == web.count
+
+
+@pytest.mark.parametrize(
+    "listed, directory, used, idle",
+    [
+        ("0::/system.slice/docker-1f.scope", "system.slice/docker-1f.scope", "memory.current", "inactive_file"),
+        ("5:memory:/docker/1f", "memory/docker/1f", "memory.usage_in_bytes", "total_inactive_file"),
+        # a hybrid host, and one that is a container itself
+        ("5:memory:/docker/1f\n0::/docker/1f", "memory/docker/1f", "memory.usage_in_bytes", "total_inactive_file"),
+        ("4:memory:/docker/c3/docker/1f", "memory/docker/1f", "memory.usage_in_bytes", "total_inactive_file"),
+        ("0::/../docker/1f", "docker/1f", "memory.current", "inactive_file"),
+    ],
+)
+def test_what_a_container_uses_is_found_in_both_kinds_of_control_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, directory: str, used: str, idle: str
+) -> None:
+    place = tmp_path / "fs" / directory
+    place.mkdir(parents=True)
+    (place / used).write_text("300\n")
+    (place / "memory.stat").write_text(f"cache 7\n{idle} 100\n")
+    # what all together use is no container's
+    for name in ("memory.current", "memory.usage_in_bytes"):
+        (tmp_path / "fs" / name).write_text("9999\n")
+    read = Path.read_text
+
+    def told(path: Path, *arguments: Any, **more: Any) -> str:  # noqa: ANN401 - as Path has it
+        return f"{listed}\n" if path == Path("/proc/4711/cgroup") else read(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "read_text", told)
+    monkeypatch.setattr(_containers, "CGROUPS", tmp_path / "fs")
+    assert _containers._memory(replace(made("web-1", "sha256:old"), pid=4711)) == 200
+    assert _containers._memory(replace(made("web-1", "sha256:old"), pid=1 << 30)) == 0

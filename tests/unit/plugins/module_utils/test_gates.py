@@ -63,7 +63,9 @@ def site(tmp_path: Path, services: dict[str, Any] | None = None, runner: Runner 
             env_file=EnvFile(tmp_path / ".env"),
             environment={},
             checkout=SimpleNamespace(exists=True, head=lambda: "a" * 40),
-            compose=SimpleNamespace(config={"services": services or {"web": {}, "postgres": {}}}),
+            compose=SimpleNamespace(
+                config={"services": services or {"web": {}, "postgres": {}}}, replicas=lambda _service: 3
+            ),
             containers=lambda service=None: [],  # noqa: ARG005 - the site's own signature
         ),
     )
@@ -170,7 +172,29 @@ def test_a_file_that_the_proxy_does_not_see_is_refused(tmp_path: Path) -> None:
     gates = proxied(tmp_path, {}, drain="nginx_reload", file="upstreams/web.conf")
     assert "is in no directory that service proxy mounts" in refusal(gates, "traffic")
     mounted = {"proxy": {"volumes": [{"type": "bind", "source": str(tmp_path / "upstreams")}]}}
-    assert proxied(tmp_path, mounted, drain="nginx_reload", file="upstreams/web.conf").traffic() == "nginx_reload"
+    assert proxied(tmp_path, mounted, drain="nginx_reload", file="upstreams/web.conf").traffic() == (
+        "nginx_reload, 3 of 3 web containers start at once"
+    )
+
+
+@pytest.mark.promise("D4")
+@pytest.mark.parametrize(
+    "room, web, worker",
+    [
+        (None, "3 of 3 web containers start at once", ""),
+        (9, "3 of 3 web containers start at once", ""),
+        (2, "2 of 3 web containers start at once, the others in turn", ", end before the release's start"),
+        (0, "the host has no memory for one more web container: one is tried at a time", ", end before the release's"),
+    ],
+)
+def test_how_many_start_at_once_is_said_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int | None, web: str, worker: str
+) -> None:
+    monkeypatch.setattr(_gates, "room_beside", lambda _site, _containers: room)
+    gates = proxied(tmp_path, {"worker": {"command": ["sidekiq"], "stop_grace_period": "30s"}}, drain="haproxy")
+    assert web in gates.traffic()
+    assert gates.workers().startswith(f"30 s to stop, 25 s of them for jobs{worker}")
+    assert worker or "memory" not in gates.workers()
 
 
 def test_workers_that_docker_would_kill_are_refused(tmp_path: Path) -> None:
