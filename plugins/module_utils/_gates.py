@@ -380,16 +380,30 @@ class Gates:
         if wrong:
             raise SlipwayError(f"{wrong} (application.proxy.file)")
         if proxy.drain == DOCKER_DNS:
-            return (
-                "docker_dns: a request that meets a container as it stops is lost unless the proxy sends it elsewhere "
-                "(proxy_next_upstream, a connect timeout of 1 s)"
-            )
+            return f"docker_dns, {self._at_once()}; {self._may_be_refused()}"
         return f"{proxy.drain}, {self._at_once()}"
+
+    def _room(self) -> tuple[int, int | None]:
+        """How many web containers there are to be, and how many more memory has room for, where that is known."""
+        web = self.profile.services.web
+        return self.site.compose.replicas(web), room_beside(self.site, self.site.containers(web))
+
+    def _may_be_refused(self) -> str:
+        """What a proxy that is told nothing may lose: it goes on with the address of one that stopped."""
+        ttl, (count, room) = self.profile.proxy.dns_ttl, self._room()
+        at_once = count if room is None else max(1, min(count, room))
+        parts = [min(at_once, count - first) for first in range(0, count, at_once)]
+        # as many as are to stay are named beside those of a part that have not stopped yet; all are asked in turn
+        lost = sum(ttl / (count + left) for part in parts for left in range(1, part + 1))
+        return (
+            f"requests may be sent to a container for {ttl:g} s after it stopped: {lost:.1f} s of all requests in the "
+            f"{count} stops at most, 0 where the proxy goes on to the next (proxy_next_upstream, a connect timeout of "
+            "1 s), but for a POST on a connection kept open that meets the stop itself"
+        )
 
     def _at_once(self) -> str:
         """How many of the release's web containers start at once beside those that answer."""
-        web = self.profile.services.web
-        count, room = self.site.compose.replicas(web), room_beside(self.site, self.site.containers(web))
+        web, (count, room) = self.profile.services.web, self._room()
         if room == 0:
             return f"the host has no memory for one more {web} container: one is tried at a time, free some before"
         number = count if room is None else min(count, room)

@@ -164,8 +164,28 @@ def test_a_web_service_of_which_there_can_be_one_set_only_is_refused(tmp_path: P
     assert proxied(tmp_path, ports).traffic().startswith("none:")
 
 
-def test_what_a_switch_may_cost_is_said_beforehand(tmp_path: Path) -> None:
-    assert "a request that meets a container as it stops" in proxied(tmp_path, {}, drain="docker_dns").traffic()
+@pytest.mark.promise("D4")
+@pytest.mark.parametrize(
+    "room, ttl, seconds",
+    [
+        # three stop one after another, of which six, five and four are named: 10/6 + 10/5 + 10/4
+        (None, 10, "6.2 s"),
+        (9, 10, "6.2 s"),
+        (9, 2, "1.2 s"),
+        # in parts fewer are named when one stops: 10/5 + 10/4 + 10/4, and three times 10/4
+        (2, 10, "7.0 s"),
+        (1, 10, "7.5 s"),
+        (0, 10, "7.5 s"),
+        (9, 0, "0.0 s"),
+    ],
+)
+def test_what_a_switch_may_cost_is_said_beforehand_in_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int | None, ttl: float, seconds: str
+) -> None:
+    monkeypatch.setattr(_gates, "room_beside", lambda _site, _containers: room)
+    said = proxied(tmp_path, {}, drain="docker_dns", dns_ttl=ttl).traffic()
+    assert said.startswith("docker_dns, ")
+    assert f"for {ttl} s after it stopped: {seconds} of all requests in the 3 stops at most, 0 where" in said
 
 
 def test_a_file_that_the_proxy_does_not_see_is_refused(tmp_path: Path) -> None:
