@@ -24,6 +24,7 @@ from ._evidence import RELEASE_GATES
 from ._evidence import Evidence as ReleaseEvidence
 from ._guard import cannot_arm
 from ._ledger import Candidate, State
+from ._maintenance import Maintenance
 from ._observation import Observation
 from ._once import Once
 from ._parked_jobs import parked
@@ -515,6 +516,11 @@ class Gates:
         if self._state.current is None:
             return "to be adopted" if not self._first_install else "nothing is installed yet"
         wrong = self.site.runs(self.site.ledger.known_release(self._state.current), beside=True)
+        if wrong and Maintenance(self.site).container is not None:
+            raise SlipwayError(
+                f"the maintenance page stands in the place of {self._state.current} ({wrong[0]}): run "
+                "playbooks/maintenance.yml -e maintenance_state=absent first"
+            )
         if wrong:
             raise SlipwayError(
                 f"what runs is not release {self._state.current} as the ledger has it ({wrong[0]}): run 'docker "

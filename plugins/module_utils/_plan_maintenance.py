@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The maintenance page put up and taken down by people, while the release that stands goes on behind it."""
+"""The maintenance page put up and taken down by people.
+
+A proxy that can be told sends visitors to it while the release that stands goes on behind it. One that cannot looks for
+whatever bears the name of the web service: there the web containers stop, and are started again.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._engine import Plan, Step
 from ._errors import SlipwayError
-from ._maintenance import show_page
+from ._maintenance import Maintenance, show_page
 from ._plan_switch import answer_again, let_replaced_go
 from ._profile import DOCKER_DNS, NONE
+from ._traffic import traffic_of
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -18,21 +23,41 @@ if TYPE_CHECKING:
 def maintenance(site: Site, *, shown: bool) -> Plan:
     """Plan to let visitors see the maintenance page instead of the application, or the application again.
 
-    :raises SlipwayError: a run has the site, nothing stands here, or the proxy cannot be told.
+    :raises SlipwayError: a run has the site, nothing stands here, or visitors would not see the page.
     """
     state = site.ledger.state()
     if state.run is not None:
         raise SlipwayError(f"a run has this site: {site.ledger.describe_run()}: it shows the page itself when it must")
     if state.current is None:
         raise SlipwayError("no release stands here: there is nothing to put a page in front of")
-    drain = site.profile.proxy.drain
-    if drain in {DOCKER_DNS, NONE}:
-        raise SlipwayError(
-            f"application.proxy.drain is {drain}: nothing can be told to send visitors to a page while the application "
-            "runs; nginx_reload and haproxy can"
-        )
+    drain, web = site.profile.proxy.drain, site.profile.services.web
     release = site.ledger.known_release(state.current)
-    steps: list[Step | tuple[Step, ...]] = [show_page(site, release, lambda: True)]
     if not shown:
-        steps = [*answer_again(site, release), let_replaced_go(site, release)]
+        steps: list[Step | tuple[Step, ...]] = [*answer_again(site, release), let_replaced_go(site, release)]
+        return Plan("maintenance", release.version, "switch", steps)
+    steps = [show_page(site, release, lambda: True)]
+    if drain in {DOCKER_DNS, NONE}:
+        if site.compose.config["services"].get(web, {}).get("ports"):
+            raise SlipwayError(
+                f"service {web} has ports of its own, and application.proxy.drain is {drain}: no proxy could show its "
+                f"visitors a page: put one in front, or 'docker compose stop {web}'"
+            )
+        steps.append(_stop_web(site))
     return Plan("maintenance", release.version, "switch", steps)
+
+
+def _stop_web(site: Site) -> Step:
+    """The step that stops the web containers one after another, once the proxy must have found the page; kept."""
+    web = site.profile.services.web
+
+    def stop() -> dict[str, Any]:
+        page, leaving = Maintenance(site).container, site.containers(web)
+        if page is None or not page.running:
+            raise SlipwayError("the maintenance page is gone: somebody else removed it, run the same again")
+        # also where the step before was killed as it waited
+        traffic_of(site).move([page])
+        for item in leaving:
+            site.docker.stop([item.id])
+        return {"stopped": [item.name for item in leaving]}
+
+    return Step("stop the web containers", lambda: not site.containers(web), stop)

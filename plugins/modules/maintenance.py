@@ -12,6 +12,8 @@ description:
   - Lets the proxy send all visitors to a page with status 503 and a Retry-After header.
   - Or lets it send them to the release that stands again.
   - The application goes on running behind it, and so do its workers.
+  - Where the proxy cannot be told (C(application.proxy.drain) is V(docker_dns) or V(none)), the web containers stop
+    meanwhile; the workers go on.
   - A deploy or a rollback ends it.
 author: Slipway contributors (@slipway)
 options:
