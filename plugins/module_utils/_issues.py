@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STOPPED, TAKEN_BACK = "stopped", "taken back"
 # Alerts that no event of the history repeats.
-_ALERTS = ("breach", "not taken back", "blind")
+_ALERTS = ("breach", "not taken back", "blind", "warning")
 _GRAVE = ("critical", "high")
 _MOST_RUNS = 200
 # A run's record begins with what it is about.

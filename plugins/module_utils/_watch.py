@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import _alert as alert
 from ._armed import OWNER, take_back
+from ._bounded import bounded
 from ._certificate import DOWN
-from ._criteria import ROLLBACK, State, Verdict, counted_before, judge, parse
+from ._criteria import ROLLBACK, Criterion, Finding, State, Verdict, counted_before, judge, parse
 from ._errors import LockedError, SlipwayError
 from ._guard import WATCH, Guard, cannot_arm, packed
 from ._ledger import WATCHED, Watch, write_file
@@ -44,10 +45,13 @@ SELDOM = {"data": 600.0, "exposure": 3600.0, "queries": 600.0}
 STALE = 3600.0
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
 BLIND, SHARE = 5, 0.9
-PROVEN, UNPROVEN = "proven", "unproven"
 # How often a way back is begun that a reboot or the like cuts short.
 TRIES = 3
+# What only warns is told once, and anew after so many looks in a row that saw it well.
+WELL = 10
+PROVEN, UNPROVEN, WARNING = "proven", "unproven", "warning"
 _LONGEST_LOG = 2_000_000
+_LONGEST_REASON = 400
 _PATIENT = 60.0
 
 
@@ -61,6 +65,7 @@ class Memory:
     :param looks: how many there were; `whole` of them had all the evidence that is required.
     :param at: when each kind was last looked at, in seconds since the epoch; "" stands for any.
     :param blind: looks in a row without a required kind.
+    :param warned: criteria that only warn, and did; for each the looks in a row that saw it well since.
     :param pending: what has still to be told, and by which channel.
     :param tried: how often the release was begun to be taken back; TRIES when nobody tries any more.
     """
@@ -73,6 +78,7 @@ class Memory:
     whole: int = 0
     at: dict[str, float] = field(default_factory=dict)
     blind: dict[str, int] = field(default_factory=dict)
+    warned: dict[str, int] = field(default_factory=dict)
     pending: list[dict[str, Any]] = field(default_factory=list)
     tried: int = 0
 
@@ -178,6 +184,7 @@ class _Watcher:
         verdict, observations = self._see(now)
         self._log(now, verdict, observations)
         self._tell_blind(observations)
+        self._tell_warnings(verdict, observations)
         said = self._act(verdict) if verdict.overall == ROLLBACK else verdict.overall
         self._deliver()
         return said, 0
@@ -327,6 +334,28 @@ class _Watcher:
                 self._tell("seeing again", f"evidence of {kind} is back", what_next="nothing")
         self._remember()
 
+    def _tell_warnings(self, verdict: Verdict, observations: Sequence[Observation]) -> None:
+        """Tell people once what a criterion that only warns has found, and anew when it was well for a while."""
+        for criterion, finding in zip(self.criteria, verdict.findings):
+            if criterion.mode != "warn" or finding.verdict != ROLLBACK:
+                continue
+            name = criterion.id
+            if name not in self.memory.warned:
+                reason = f"{name} {criterion.title}: {finding.reason}"
+                self._tell(WARNING, bounded(reason, _LONGEST_REASON), what_next="nothing is taken back for it")
+                self.memory.warned[name] = 0
+                continue
+            well = _well(criterion, finding, observations)
+            if well is not None:
+                self.memory.warned[name] = self.memory.warned[name] + 1 if well else 0
+            if self.memory.warned[name] >= WELL:
+                del self.memory.warned[name]
+                breaches = self.memory.judged["breaches"]
+                self.memory.judged["breaches"] = {
+                    key: items for key, items in breaches.items() if not key.startswith(f"{name} ")
+                }
+        self._remember()
+
     def _tell(self, event: str, reason: str, *, what_next: str) -> None:
         message = {
             "at": self.site.ledger.now(),
@@ -380,6 +409,15 @@ class _Watcher:
             place = Path(self.policy.textfile_directory) / f"slipway_{self.site.profile.name}.prom"
             # another user reads it
             write_file(place, text.encode(), mode=0o644)
+
+
+def _well(criterion: Criterion, finding: Finding, observations: Iterable[Observation]) -> bool | None:
+    """Whether a look saw nothing that breaches a criterion; None when it did not see what the criterion is about."""
+    if criterion.counts is not None:
+        seen = any(item.probe in criterion.probes and item.of is not None for item in observations)
+        return not any(item["decided"] for item in finding.compared) if seen else None
+    answers = [answer for answer in map(criterion.breached_by, observations) if answer is not None]
+    return not any(answers) if answers else None
 
 
 def _cost() -> dict[str, float]:

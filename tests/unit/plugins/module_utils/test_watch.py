@@ -29,6 +29,9 @@ pytestmark = pytest.mark.promise("P2", "P5", "R6")
 CRITERIA = [
     {"id": "R2", "title": "Broken", "mode": "enforce", "probes": ["service", "page"], "required": ["service", "page"]},
     {"id": "R3", "title": "Slow", "mode": "enforce", "probes": ["page"], "over": 5, "unit": "s", "looks": 3},
+    {"id": "P1", "title": "New errors", "mode": "warn", "probes": ["log"]},
+    {"id": "P2", "title": "Jobs die", "mode": "shadow", "probes": ["job"]},
+    {"id": "F1", "title": "More fails", "mode": "warn", "probes": ["job"], "counts": {"error": 0.02, "growth": 2}},
 ]
 APPLICATION = {**PROFILE, "watch": {"hours": 1, "every": 60}}
 
@@ -189,6 +192,98 @@ def test_what_one_look_sees_alone_is_no_breach(world: World) -> None:
     world.sees = lambda: slow.pop(0) if len(slow) > 1 else slow[0]
     assert world.look() == ("hold", 0)
     assert (world.undone, world.alerts) == ([], [])
+
+
+def failing() -> list[Observation]:
+    return [*WELL, seen("log", "web", ok=True), seen("log", "web: NoMethodError", ok=False)]
+
+
+def well_logged() -> list[Observation]:
+    return [*WELL, seen("log", "web", ok=True)]
+
+
+def test_what_only_warns_is_told_once_until_it_is_well_again(world: World) -> None:
+    world.sees = failing
+    for _ in range(2):
+        world.look()
+    assert world.events == []
+    for _ in range(20):
+        assert world.look() == ("hold", 0)
+    (alert,) = world.alerts
+    assert (alert["event"], alert["next"]) == ("warning", "nothing is taken back for it")
+    assert alert["reason"] == "P1 New errors: web: NoMethodError: as told"
+    assert world.undone == []
+    # well for a while, and ill anew: that is not flapping
+    world.sees = well_logged
+    for _ in range(_watch.WELL - 1):
+        world.look()
+    world.sees = failing
+    for _ in range(5):
+        world.look()
+    assert world.events == ["warning"]
+    world.sees = well_logged
+    for _ in range(_watch.WELL):
+        world.look()
+    world.sees = failing
+    for _ in range(2):
+        world.look()
+    assert world.events == ["warning"]
+    world.look()
+    assert world.events == ["warning", "warning"]
+
+
+def test_looks_that_did_not_see_it_do_not_make_it_well(world: World) -> None:
+    world.sees = failing
+    for _ in range(3):
+        world.look()
+    world.sees = lambda: [*WELL, seen("log", "web", ok=None)]
+    for _ in range(20):
+        world.look()
+    world.sees = failing
+    for _ in range(3):
+        world.look()
+    assert world.events == ["warning"]
+
+
+def test_a_warning_goes_to_whoever_hears_of_a_breach_and_a_shadow_tells_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, str]] = []
+
+    def deliver(_policy: object, pending: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+        sent.extend((item["channel"], item["message"]["event"]) for item in pending)
+        return [], []
+
+    monkeypatch.setattr(_watch.alert, "deliver", deliver)
+    monkeypatch.setattr(_watch.alert, "channels", lambda _policy: ["webhook", "mail"])
+    world.sees = lambda: [*failing(), seen("job", "dead", ok=False)]
+    for _ in range(5):
+        world.look()
+    assert sent == [("webhook", "warning"), ("mail", "warning")]
+
+
+def test_jobs_that_fail_more_often_than_before_are_told(world: World) -> None:
+    blocks = [[1, 600]] * 72
+    counted = {"events": 72, "trials": 43200, "blocks": blocks}
+    with world.site.ledger.locked():
+        world.site.ledger.save_baseline("1.1.0", {"job": {"failed": counted}})
+
+    def jobs(failed: int) -> Callable[[], list[Observation]]:
+        def seen_now() -> list[Observation]:
+            at = datetime.fromtimestamp(world.now, UTC).isoformat().replace("+00:00", "Z")
+            return [*WELL, Observation("job", "failed", at, failed, "jobs", ok=True, detail="failed", of=60)]
+
+        return seen_now
+
+    world.sees = jobs(0)
+    for _ in range(5):
+        world.look()
+    world.sees = jobs(20)
+    for _ in range(10):
+        world.look()
+    (alert,) = world.alerts
+    assert alert["event"] == "warning"
+    assert alert["reason"].startswith("F1 More fails: failed: ")
 
 
 @pytest.mark.parametrize(
