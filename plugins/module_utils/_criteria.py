@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -66,6 +66,7 @@ class Criterion:
     :param unit: the unit of `over`; values in another unit are not looked at.
     :param looks: how many breaches of the same subject in a row it takes.
     :param required: kinds that must have been seen by the deadline: no evidence is never a pass.
+    :param attempted: kinds that must have been seen by the deadline where somebody looked for them.
     :param counts: compare counts with the baseline; a single observation is then no breach.
     """
 
@@ -77,6 +78,7 @@ class Criterion:
     unit: str | None = None
     looks: int = 1
     required: tuple[str, ...] = ()
+    attempted: tuple[str, ...] = ()
     counts: Counts | None = None
 
     def breached_by(self, item: Observation) -> bool | None:
@@ -100,11 +102,13 @@ class State:
     :param breaches: for `CRITERION PROBE SUBJECT` the breaches in a row, the latest last, as mappings.
     :param seen: for each `CRITERION PROBE` of which at least one observation was evidence.
     :param counts: for `CRITERION PROBE SUBJECT` what was counted since the release.
+    :param tried: the kinds that somebody looked for, seen or not.
     """
 
     breaches: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     seen: frozenset[str] = frozenset()
     counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tried: frozenset[str] = frozenset()
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> State:
@@ -112,22 +116,25 @@ class State:
 
         :raises CriteriaError: it is something else.
         """
-        breaches, seen, counts = mapping.get("breaches", {}), mapping.get("seen", []), mapping.get("counts", {})
+        breaches, counts = mapping.get("breaches", {}), mapping.get("counts", {})
+        seen, tried = mapping.get("seen", []), mapping.get("tried", [])
         shaped = isinstance(breaches, Mapping) and all(isinstance(items, list) for items in breaches.values())
         counted = isinstance(counts, Mapping) and all(isinstance(item, Mapping) for item in counts.values())
-        if not shaped or not counted or not isinstance(seen, list) or set(mapping) - {"breaches", "seen", "counts"}:
+        listed = isinstance(seen, list) and isinstance(tried, list)
+        if not shaped or not counted or not listed or set(mapping) - {item.name for item in fields(cls)}:
             raise CriteriaError(_NO_STATE)
         try:
             found = {str(key): [Observation.from_dict(item).to_dict() for item in breaches[key]] for key in breaches}
         except SlipwayError as error:
             raise CriteriaError(f"state: {error}") from error
-        return cls(found, frozenset(map(str, seen)), {str(key): dict(item) for key, item in counts.items()})
+        told = {str(key): dict(item) for key, item in counts.items()}
+        return cls(found, frozenset(map(str, seen)), told, frozenset(map(str, tried)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping ready for JSON."""
         breaches = {key: list(value) for key, value in self.breaches.items()}
         counts = {key: dict(item) for key, item in self.counts.items()}
-        return {"breaches": breaches, "seen": sorted(self.seen), "counts": counts}
+        return {"breaches": breaches, "seen": sorted(self.seen), "counts": counts, "tried": sorted(self.tried)}
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,7 @@ def _criterion(reader: Reader) -> Criterion | None:
     given = reader.raw("probes", required=True)
     probes = reader.texts("probes", one_of(PROBES))
     required = reader.texts("required", one_of(PROBES))
+    attempted = reader.texts("attempted", one_of(PROBES))
     over = reader.number("over", 0, least=0, most=_HIGHEST) if reader.has("over") else None
     unit = reader.text("unit")
     looks = reader.number("looks", 1, least=1, most=_MOST_LOOKS) or 1
@@ -213,9 +221,11 @@ def _criterion(reader: Reader) -> Criterion | None:
         reader.problem("over", "needs a unit, and a unit needs over")
     if set(required) - set(probes):
         reader.problem("required", "must be among probes")
+    if set(attempted) - set(probes):
+        reader.problem("attempted", "must be among probes")
     if identity is None or title is None:
         return None
-    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks), required, counts)
+    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks), required, attempted, counts)
 
 
 def _counts(reader: Reader) -> Counts | None:
@@ -244,9 +254,10 @@ def judge(
     :returns: what to remember, and the verdict.
     """
     breaches = {key: list(value) for key, value in state.breaches.items()}
-    seen = set(state.seen)
+    seen, tried = set(state.seen), set(state.tried)
     comparisons = _Comparisons(criteria, state.counts, _baselines(baseline or {}))
     for item in observations:
+        tried.add(item.probe)
         for criterion in criteria:
             if criterion.counts and item.probe in criterion.probes and item.ok is not None and item.of is not None:
                 seen.add(f"{criterion.id} {item.probe}")
@@ -266,7 +277,7 @@ def judge(
         for key, decided in comparisons.decided():
             if decided.probe != LOG or agreed:
                 breaches.setdefault(key, [decided.to_dict()])
-    after = State(breaches, frozenset(seen), comparisons.to_dict())
+    after = State(breaches, frozenset(seen), comparisons.to_dict(), frozenset(tried))
     findings = tuple(_finding(criterion, after, comparisons, deadline=deadline) for criterion in criteria)
     overall = _overall([finding for finding in findings if finding.mode == "enforce"])
     return after, Verdict(overall, deadline, findings)
@@ -408,7 +419,8 @@ def _finding(criterion: Criterion, state: State, comparisons: _Comparisons, *, d
     mine = _runs(criterion, state)
     worst: Sequence[Mapping[str, Any]] = mine[-1] if mine else ()
     looked = [probe for probe in criterion.probes if f"{criterion.id} {probe}" in state.seen]
-    missing = tuple(probe for probe in criterion.required if probe not in looked)
+    wanted = (*criterion.required, *(probe for probe in criterion.attempted if probe in state.tried))
+    missing = tuple(probe for probe in dict.fromkeys(wanted) if probe not in looked)
     compared = comparisons.shown(criterion)
     grown = [item for item in compared if item["decided"]]
     count = len(worst)

@@ -291,8 +291,9 @@ class Prober:
         return found
 
     def _workers(self, request: Request) -> Findings:
-        worker = self.profile.services.worker
-        if worker is None:
+        worker, cache = self.profile.services.worker, self.profile.services.cache
+        # without a Redis there is no Sidekiq: the containers are counted as those of any service
+        if worker is None or cache is None:
             return _only([])
         try:
             processes, _ = self._sidekiq(request)

@@ -321,9 +321,16 @@ class _Watcher:
             forget()
 
     def _tell_blind(self, observations: Iterable[Observation]) -> None:
-        """Tell people when a required kind of evidence stays away, and when it is back."""
-        required = {kind for item in self.criteria if item.mode == "enforce" for kind in item.required}
-        seen = {item.probe for item in observations if item.ok is not None}
+        """Tell people when a kind of evidence stays away that the criteria ask for, and when it is back."""
+        enforced = [item for item in self.criteria if item.mode == "enforce"]
+        tried, seen = set(), set()
+        for item in observations:
+            tried.add(item.probe)
+            if item.ok is not None:
+                seen.add(item.probe)
+        # what is looked at seldom is asked for by the looks that looked for it
+        required = {kind for item in enforced for kind in item.required}
+        required |= {kind for item in enforced for kind in item.attempted if kind in tried}
         self.memory.whole += required <= seen
         for kind in sorted(required):
             before = self.memory.blind.get(kind, 0)

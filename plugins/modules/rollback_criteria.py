@@ -55,6 +55,12 @@ options:
         description: Kinds that must have been seen by the deadline.
         type: list
         elements: str
+      attempted:
+        description:
+          - Kinds that must have been seen by the deadline where somebody looked for them, which is where there is an
+            observation of such a kind, were it one that could not be made (C(ok) is null).
+        type: list
+        elements: str
       counts:
         description:
           - Compare counts (observations with C(of)) with O(baseline) by a sequential test, instead of looking at single

@@ -270,6 +270,8 @@ def test_a_state_of_criteria_that_are_gone_is_not_looked_at() -> None:
         {"breaches": {"R2 page /a": [{"subject": "/a"}]}},
         {"seen": 3},
         {"seen": "page"},
+        {"tried": 3},
+        {"tried": "page"},
         {"verdict": {}},
     ],
 )
@@ -286,6 +288,7 @@ def test_all_problems_are_told_at_once_each_once() -> None:
                 {"id": "R3", "probes": ["page"], "over": 5, "looks": 1.5},
                 {"id": "R3", "title": "Slow", "probes": [], "required": ["page"], "look": 3},
                 {"id": "R4", "title": "Lost", "over": -1, "unit": "s", "looks": float("inf")},
+                {"id": "R5", "title": "Open", "probes": ["exposure"], "attempted": ["page"]},
             ]
         )
     assert str(caught.value).split("; ") == [
@@ -303,6 +306,7 @@ def test_all_problems_are_told_at_once_each_once() -> None:
         "criteria[3].probes: is required",
         "criteria[3].over: must be a number from 0 to 1e+09",
         "criteria[3].looks: must be a number from 1 to 1000",
+        "criteria[4].attempted: must be among probes",
     ]
 
 
@@ -325,6 +329,46 @@ def test_the_criteria_of_the_role_can_be_judged_by() -> None:
     found = {item.id: item for item in parse(defaults["verdict_criteria"])}
     assert {name for name, item in found.items() if item.mode == "enforce"} >= {"R1", "R2", "R3", "R4"}
     assert (found["R3"].over, found["R3"].unit, found["R2"].required) == (5, "s", ("service", "page"))
+
+
+BY_DEFAULT = parse(yaml.safe_load((ROOT / "roles/verdict/defaults/main.yml").read_text())["verdict_criteria"])
+ASKED_FOR = [("R2", "flow"), ("R2", "health"), ("R2", "worker"), ("R4", "data"), ("R5", "exposure")]
+
+
+@pytest.mark.parametrize("criterion, kind", ASKED_FOR)
+def test_evidence_that_was_looked_for_and_never_seen_is_a_reason_to_go_back_at_the_deadline(
+    criterion: str, kind: str
+) -> None:
+    unseen = seen(kind, ok=None)
+    state, verdict = judge(BY_DEFAULT, State(), [*EVIDENCE, unseen])
+    assert (verdict.overall, words(verdict)[criterion]) == ("inconclusive", "inconclusive")
+    # what was looked for is remembered from one judgement to the next
+    kept = State.from_dict(json.loads(json.dumps(state.to_dict())))
+    _, last = judge(BY_DEFAULT, kept, EVIDENCE, deadline=True)
+    assert (last.overall, words(last)[criterion]) == ("rollback", "rollback")
+    assert f"no evidence of {kind} at the deadline" in last.message
+    # one look that saw it is enough
+    assert judge(BY_DEFAULT, kept, [seen(kind)], deadline=True)[1].overall == "hold"
+
+
+def test_all_that_was_looked_for_is_told_at_once() -> None:
+    unseen = [seen(kind, ok=None) for _, kind in ASKED_FOR]
+    found = judge(BY_DEFAULT, State(), [*EVIDENCE, *unseen], deadline=True)[1]
+    assert {item.id: item.missing for item in found.findings if item.missing} == {
+        "R2": ("worker", "health", "flow"),
+        "R4": ("data",),
+        "R5": ("exposure",),
+    }
+
+
+def test_what_an_application_has_not_is_not_asked_for() -> None:
+    assert judge(BY_DEFAULT, State(), EVIDENCE, deadline=True)[1].overall == "hold"
+
+
+@pytest.mark.parametrize("kind", ["vulnerability", "figure", "cache", "log", "job", "query", "latency"])
+def test_other_kinds_may_stay_unseen(kind: str) -> None:
+    unseen = seen(kind, "new", ok=None)
+    assert judge(BY_DEFAULT, State(), [*EVIDENCE, unseen], deadline=True)[1].overall == "hold"
 
 
 R5 = parse([{"id": "R5", "title": "A vulnerability was found", "probes": ["vulnerability", "exposure"]}])

@@ -88,3 +88,28 @@ def test_a_docker_that_does_not_answer_is_asked_once_a_look(host: Host, released
     assert len(host.commands) == 1
     built.run(Request(kinds))
     assert len(host.commands) == 2
+
+
+ASKED_FOR = {"workers": "worker", "health": "health", "flows": "flow", "data": "data", "exposure": "exposure"}
+
+
+def test_what_the_profile_has_leaves_an_observation_even_where_nothing_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch, prober: Build
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise SlipwayError("nothing is there")
+
+    for name in ("probe_workers", "probe_health", "probe_flow", "probe_exposure"):
+        monkeypatch.setattr(_probe, name, broken)
+    monkeypatch.setattr(_probe.integrity, "look", broken)
+    seen = prober().run(Request(tuple(ASKED_FOR))).observations
+    assert {item.probe for item in seen} == set(ASKED_FOR.values())
+    assert {item.ok for item in seen} == {None}
+
+
+def test_what_the_profile_has_not_leaves_none(prober: Build) -> None:
+    bare = prober(services={"web": "web", "database": "postgres"}, health=None, flows=[], caches=[])
+    assert bare.run(Request(("workers", "health", "flows"))).observations == ()
+    # another queue than Sidekiq's cannot be read in Redis
+    other = prober(services={"web": "web", "database": "postgres", "worker": "worker"}, caches=[])
+    assert other.run(Request(("workers",))).observations == ()

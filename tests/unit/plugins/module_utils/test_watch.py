@@ -347,6 +347,29 @@ def test_evidence_that_stays_away_is_told_and_leaves_the_release_unproven(world:
     assert world.events == ["blind", "unproven"]
 
 
+def test_what_is_looked_at_seldom_is_asked_for_by_the_looks_that_looked_for_it(world: World) -> None:
+    path = world.site.ledger.root / "agent" / "watch.json"
+    settings = json.loads(path.read_text())
+    settings["criteria"].append({"id": "R4", "title": "Lost", "probes": ["data"], "attempted": ["data"]})
+    path.write_text(json.dumps(settings))
+
+    def sees(*, ok: bool | None) -> Callable[[], list[Observation]]:
+        return lambda: [*WELL, *([seen("data", "rows", ok=ok)] if "data" in world.asked[-1] else [])]
+
+    world.sees = sees(ok=None)
+    while sum("data" in kinds for kinds in world.asked) < _watch.BLIND - 1:
+        world.look()
+    assert world.events == []
+    for _ in range(11):
+        world.look()
+    (alert,) = world.alerts
+    assert (alert["event"], alert["reason"]) == ("blind", "no evidence of data in 5 looks")
+    memory = json.loads((world.site.ledger.root / "watch" / "state.json").read_text())
+    # the looks in between were whole
+    assert memory["whole"] == memory["looks"] - _watch.BLIND
+    assert world.undone == []
+
+
 def test_a_host_that_slept_has_proven_nothing(world: World) -> None:
     world.look()
     world.now += 3600
