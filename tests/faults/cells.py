@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from lab._common import LabError
 from tests.faults.arena import EVERY, GOOD, SLOW, Arena
 
-FOUND_WITHIN, LEFT_ALONE_FOR = 240.0, 90.0  # seconds
+FOUND_WITHIN, LEFT_ALONE_FOR = 300.0, 90.0  # seconds
 # What is done to a host.
 Act = Callable[[Arena], object]
 AHEAD = 1200  # seconds
@@ -19,6 +19,9 @@ WEB = "docker ps --quiet --filter label=com.docker.compose.service=web"
 DATABASE = "docker ps --quiet --filter label=com.docker.compose.service=postgres"
 WORKER = "docker ps --quiet --filter label=com.docker.compose.service=worker"
 REDIS = "docker exec $(docker ps --quiet --filter label=com.docker.compose.service=redis) redis-cli"
+# The files that people on the host name to docker compose.
+COMPOSE = "cd /opt/swarm; export COMPOSE_FILE=$(sed -n 's/^COMPOSE_FILE=//p' .env);"
+REDIS_ANEW = "docker compose up --detach --no-deps --wait redis 2>/dev/null"
 # As the kernel does it; where there is none to kill, nothing happens.
 KILL = "docker inspect --format '{{{{.State.Pid}}}}' $({}) | grep -vx 0 | xargs --no-run-if-empty kill -9"
 # Docker waits ever longer before it starts one again that has not lived for 10 s.
@@ -131,6 +134,46 @@ def agents_return(arena: Arena) -> None:
     )
 
 
+def rows_gone(arena: Arena) -> None:
+    """Delete ten campaigns behind the application's back, with what refers to them left over."""
+    arena.query(
+        "SET session_replication_role = replica; "
+        "CREATE TABLE campaigns_before AS SELECT * FROM campaigns WHERE id IN "
+        "(SELECT campaign_id FROM tasks GROUP BY campaign_id ORDER BY campaign_id LIMIT 10); "
+        "DELETE FROM campaigns WHERE id IN (SELECT id FROM campaigns_before)"
+    )
+    arena.due("data")
+
+
+def rows_return(arena: Arena) -> None:
+    """Put them back."""
+    arena.query("INSERT INTO campaigns SELECT * FROM campaigns_before; DROP TABLE campaigns_before")
+
+
+def publish_redis(arena: Arena) -> None:
+    """Make Redis anew, with its port published on all addresses."""
+    ports = "printf 'services:\\n  redis:\\n    ports: [\"6379:6379\"]\\n' >/tmp/published.yml; "
+    arena.sh(f'{ports}{COMPOSE} COMPOSE_FILE="$COMPOSE_FILE:/tmp/published.yml" {REDIS_ANEW}')
+    arena.due("exposure")
+
+
+def hide_redis(arena: Arena) -> None:
+    """Make it anew as it was."""
+    arena.sh(f"{COMPOSE} {REDIS_ANEW}")
+
+
+def silence(arena: Arena) -> None:
+    """Let no broadcast arrive any more, and the watch go through the flows three times."""
+    arena.switch("silent", "1")
+    for _ in range(3):
+        since = arena.now()
+        arena.due("flows")
+        while arena.state()["watch"] and arena.now() < since + FOUND_WITHIN:
+            if any(detail.startswith("flow ") for _, detail in arena.looked(since).warned):
+                break
+            time.sleep(1)
+
+
 def many_rows(arena: Arena) -> None:
     """Let there be so many tasks that an index matters, clients who look at them, and PostgreSQL count it."""
     arena.query("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
@@ -197,7 +240,7 @@ FAULTS = (
         off("slow_to_fill"),
         GOOD,
     ),
-    Cell("two indexes are gone", "P4", WARNED, many_rows, few_rows, SLOW),
+    Cell("an index is gone", "P4", WARNED, many_rows, few_rows, SLOW),
     Cell("2 % of requests fail", "P1", WARNED, under_load(on("errors", "0.02")), off("errors"), sign="log web"),
     Cell("a job fails one time in three", "P1", WARNED, on("job", "0.34"), off("job"), sign="log worker"),
     Cell("agents leave one by one", "R2", TAKEN_BACK, agents_leave, agents_return),
@@ -225,6 +268,9 @@ FAULTS = (
         every(LIVED, KILL.format(WEB)),
         stop,
     ),
+    Cell("broadcasts stop arriving", "R2", TAKEN_BACK, silence, off("silent")),
+    Cell("rows are deleted behind the application's back", "R4", TAKEN_BACK, rows_gone, rows_return),
+    Cell("Redis comes to be published", "R5", TAKEN_BACK, publish_redis, hide_redis),
 )
 NOISE = (
     Cell("errors from before the release", "", ALONE, lambda arena: arena.sh(ERRORS), version=GOOD),
