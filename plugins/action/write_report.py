@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
+from ansible_collections.slipway.release.plugins.plugin_utils._outbox import Outbox
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import Report, render
 from jinja2 import TemplateError
 
@@ -22,6 +23,7 @@ ARGUMENTS = {
     "scorecard": {"type": "dict", "required": True},
     "assessed": {"type": "dict"},
     "host": {"type": "dict"},
+    "outbox": {"type": "path"},
 }
 _LONGEST_REASON = 160
 # What malformed data makes of the code that puts it into words.
@@ -39,9 +41,14 @@ class ActionModule(ControllerAction):
         data = json.loads(json.dumps({name: given[name] for name in ("site", "history", "scorecard", "assessed")}))
         if given["host"]:
             data["host"] = json.loads(json.dumps(given["host"]))
+        if given["outbox"]:
+            told = Outbox(Path(given["outbox"]), data["site"]).told(
+                str(data["history"].get("application")), str(data["history"].get("version"))
+            )
+            data["announced"] = told
         report = Report(**data)
         try:
-            page, told = render(template, report), {"summary": report.sentence, "outcome": report.outcome}
+            page, said = render(template, report), {"summary": report.sentence, "outcome": report.outcome}
         except _MALFORMED as error:
             reason = " ".join(f"{type(error).__name__} {error}".split())[:_LONGEST_REASON]
             raise SlipwayError(
@@ -64,7 +71,7 @@ class ActionModule(ControllerAction):
         except OSError as error:
             raise SlipwayError(f"the report cannot be written: {error.filename}: {error.strerror}") from error
         html, plain = map(str, content)
-        return {"changed": bool(changed), "path": html, "data": plain, **told}
+        return {"changed": bool(changed), "path": html, "data": plain, **said}
 
 
 def _holds(path: Path, text: str) -> bool:

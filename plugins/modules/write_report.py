@@ -40,6 +40,11 @@ options:
   host:
     description: As M(slipway.release.read_support) returned it, where the report is made from a support archive.
     type: dict
+  outbox:
+    description:
+      - The outbox of M(slipway.release.announce), out of which the page tells what customers were told of the release.
+        It is only read. Without it the page says nothing about that.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -62,6 +67,7 @@ EXAMPLES = r"""
     history: "{{ assessment.history }}"
     scorecard: "{{ assessment.scorecard }}"
     assessed: "{{ assessment.assessed | default(omit, true) }}"
+    outbox: build/announce
 """
 
 RETURN = r"""

@@ -89,6 +89,22 @@ class Outbox:
         found = (self._read(path) for path in self.directory.glob("*.json"))
         return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.at)
 
+    def told(self, application: str, release: str) -> list[dict[str, str | None]]:
+        """What customers were told of a release, the newest first; who reads it needs no lock and changes nothing."""
+        found: list[dict[str, str | None]] = []
+        for path in self.directory.glob("*.json"):
+            try:
+                entry = self._read(path)
+            except AnnounceError as error:
+                if f"-{safe_name(release)}-" in path.name:
+                    found.append({"at": None, "event": None, "channel": None, "state": UNKNOWN, "detail": str(error)})
+                continue
+            if entry is not None and (entry.application, entry.release) == (application, release):
+                state, detail = (UNKNOWN, DIED) if entry.state == SENDING else (entry.state, entry.detail)
+                told = {"event": entry.event, "channel": entry.channel, "state": state, "detail": detail}
+                found.append({"at": entry.changed, **told})
+        return sorted(found, key=lambda item: item["at"] or "", reverse=True)
+
     def run_of(self, announcement: Announcement, run: str | None) -> str:
         """The run that an announcement is about.
 

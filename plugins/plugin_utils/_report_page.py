@@ -66,6 +66,8 @@ _VERDICTS = {"hold": ("holds", GOOD), "rollback": ("go back", BAD), "inconclusiv
 _MODES = {"enforce": "decides", "warn": "warns only", "shadow": "is shown only"}
 _RESULTS = {PASS: ("holds", GOOD), FAIL: ("fails", BAD), UNKNOWN: ("unknown", UNSURE)}
 _OUTCOMES = {SUCCESS: GOOD, MIXED: UNSURE, FAILED: BAD, UNKNOWN: UNSURE}
+_DELIVERED = {"sent": GOOD, "failed": BAD}
+_UNSENT = {"unknown": "may have been sent", "prepared": "not sent yet"}
 _SCORES = {-1: ("bad", BAD), 0: ("neutral", PLAIN), 1: ("good", GOOD)}
 # What the judge says of a criterion today; whatever else it comes to say is shown as it stands.
 _FINDING = ("id", "title", "mode", "verdict", "reason", "count", "looks", "missing", "threshold", "observations")
@@ -81,6 +83,7 @@ class Report:
     :param scorecard: how it did.
     :param assessed: when and by whom that was kept.
     :param host: the host as a support archive shows it, where the page is made from one.
+    :param announced: what customers were told of the release; None where nobody looked.
     """
 
     site: str
@@ -88,6 +91,7 @@ class Report:
     scorecard: Mapping[str, Any]
     assessed: Mapping[str, Any] | None = None
     host: Mapping[str, Any] | None = None
+    announced: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def version(self) -> str:
@@ -212,11 +216,17 @@ def view(report: Report) -> dict[str, Any]:
         "pushed_back": [_pushed_back(item) for item in reversed(history["journal"]) if item.get("pushed_back")],
         "alerts": list(reversed(history["alerts"])),
         "told": history["told"],
+        "announced": None if report.announced is None else [_announced(item) for item in report.announced],
         "events": [_event(item) for item in reversed(history["history"])],
         "met": history["met_before"],
         "runs": [_run(item) for item in history["runs"]],
         "host": None if report.host is None else {"at": report.host["at"], "tables": list(_host(report.host))},
     }
+
+
+def _announced(item: Mapping[str, Any]) -> dict[str, Any]:
+    state = str(item["state"])
+    return {**item, "tone": _DELIVERED.get(state, UNSURE), "state": _UNSENT.get(state, state)}
 
 
 def moment(text: object) -> str:

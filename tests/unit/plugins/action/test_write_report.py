@@ -68,6 +68,43 @@ def test_what_a_log_holds_is_no_template_of_ansible_and_names_no_file(tmp_path: 
     assert "{{ 1 / 0 }}&lt;script&gt;" in text
 
 
+def test_what_customers_were_told_is_on_the_page(tmp_path: Path) -> None:
+    data, reports, outbox = assessed(tmp_path / "state"), tmp_path / "reports", tmp_path / "outbox"
+    nothing = write(tmp_path / "play", reports, {**data, "outbox": str(outbox)})
+    assert nothing.returncode == 0, nothing.stdout
+    page = (reports / "site1-1.1.0.html").read_text()
+    assert "Nothing of this release, from this controller." in page
+    assert not outbox.exists()
+    place = outbox / "site1"
+    place.mkdir(parents=True)
+    entry = {"id": "1" * 40, "site": "site1", "application": "swarm", "release": "1.1.0", "about": "r1"}
+    when = {"at": "2026-11-20T08:00:00.000Z", "changed": "2026-11-20T08:00:01.000Z", "attempts": 1}
+    for name, told in {
+        "start": {"event": "start", "channel": "mail", "state": "sent", "detail": None},
+        "success": {"event": "success", "channel": "webhook", "state": "failed", "detail": "<b>refused</b>"},
+        "window": {"event": "window", "channel": "file", "state": "sending", "detail": None},
+        "notes": {"event": "notes", "channel": "mail", "state": "sent", "detail": None, "release": "9.9.9"},
+    }.items():
+        (place / f"{name}-1.1.0-x.json").write_text(json.dumps({**entry, **when, **told}))
+    (place / "rollback-1.1.0-mail-1.json").write_text("{")
+    (place / "rollback-9.9.9-mail-1.json").write_text("{")
+    done = write(tmp_path / "play", reports, {**data, "outbox": str(outbox)})
+    assert done.returncode == 0, done.stdout
+    written = json.loads((reports / "site1-1.1.0.json").read_text())["announced"]
+    told = {(item["event"], item["channel"], item["state"]) for item in written}
+    assert told == {
+        ("start", "mail", "sent"),
+        ("success", "webhook", "failed"),
+        ("window", "file", "unknown"),
+        (None, None, "unknown"),
+    }
+    page = (reports / "site1-1.1.0.html").read_text()
+    assert "20 Nov 2026, 08:00:01 UTC" in page
+    assert "&lt;b&gt;refused&lt;/b&gt;" in page
+    assert "may have been sent" in page
+    assert "is damaged" in page
+
+
 def test_where_it_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = write(tmp_path / "play", tmp_path / "file" / "reports", assessed(tmp_path / "state"))
