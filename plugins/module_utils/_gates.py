@@ -37,7 +37,7 @@ from ._release_gates import ExcusedError, ReleaseGates, UnseenError
 from ._site import Site
 from ._traffic import check_file_reaches_proxy
 from ._vulnerabilities import Evidence
-from ._watch import told
+from ._watch import saw, told
 from ._workers import STOPPING, seconds, sidekiq_timeout
 
 MINIMUM_PYTHON = (3, 9)
@@ -699,6 +699,7 @@ def facts(site: Site) -> dict[str, Any]:
         "working": site.ledger.busy(),
         "armed": _until(site, state),
         "watch": told(site),
+        "saw": saw(site),
         "containers": running,
         "restoring": None if state.restoring is None else state.restoring.description,
         "kept_databases": _kept_databases(site),

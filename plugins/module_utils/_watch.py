@@ -12,6 +12,7 @@ import json
 import resource
 import socket
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -25,7 +26,7 @@ from ._certificate import DOWN
 from ._criteria import ROLLBACK, Criterion, Finding, State, Verdict, counted_before, judge, parse
 from ._errors import LockedError, SlipwayError
 from ._guard import WATCH, Guard, cannot_arm, packed
-from ._ledger import WATCHED, Watch, write_file
+from ._ledger import WATCHED, Watch, entries, write_file
 from ._metrics import ended, render
 from ._plan_rollback import migrations_to_undo, way_back
 from ._probe import Request, prober
@@ -52,6 +53,8 @@ WELL = 10
 PROVEN, UNPROVEN, WARNING = "proven", "unproven", "warning"
 _LONGEST_LOG = 2_000_000
 _LONGEST_REASON = 400
+# So many alerts, and so many things that were not well, are shown to people.
+_SHOWN = 5
 _PATIENT = 60.0
 
 
@@ -127,6 +130,35 @@ def told(site: Site) -> dict[str, Any] | None:
         "breach": watch.breach,
         "not_told": len(memory.pending),
     }
+
+
+def saw(site: Site) -> list[str]:
+    """What the host has seen and told by itself of the release that stands, in a few lines for people."""
+    state, root = site.ledger.state(), site.ledger.root / "watch"
+    if state.watch is None:
+        ended = [item for item in state.history if item["event"] == WATCHED and item["release"] == state.current]
+        if not ended:
+            return [f"the host looks after nothing: {state.current or 'no release'} stands, and no watch of it began"]
+        version, last = str(state.current), ended[-1]
+        lines = [f"{version} was watched until {last['at']}: {last['outcome']}, {last['reason']}"]
+    else:
+        version, memory = state.watch.release, _recall(root, state.watch.release)
+        left, looks = max(0.0, state.watch.until - time.time()) / 3600, f"{memory.looks} looks, {memory.whole} saw all"
+        lines = [f"{version} is watched for {left:.1f} h more: {looks} they had to"]
+        looked = deque(entries(root / "looks.jsonl"), 1)
+        lines += [f"last look {item['at']}: {_told_of(item)}" for item in looked if memory.looks]
+        blind = sorted(kind for kind, looks in memory.blind.items() if looks >= BLIND)
+        lines += [f"no evidence of {', '.join(blind)}"] if blind else []
+        lines += [f"breach: {state.watch.breach}"] if state.watch.breach else []
+        lines += [f"{len(memory.pending)} messages could not be handed over yet"] if memory.pending else []
+    told = [item for item in entries(root / "alerts.jsonl") if item.get("release") == version]
+    return lines + [f"told {item['at']}: {item['event']}: {item['reason']}" for item in told[-_SHOWN:]]
+
+
+def _told_of(look: Mapping[str, Any]) -> str:
+    """What a look saw, in words."""
+    bad = dict.fromkeys(f"{item['subject']}: {item['detail']}" for item in look["not_ok"] if item["ok"] is False)
+    return "; ".join([str(look["verdict"]), *list(bad)[:_SHOWN]])
 
 
 def lossless(site: Site, version: str) -> str | None:

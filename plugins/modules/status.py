@@ -49,6 +49,12 @@ status:
     watch:
       description: The release that the host looks after, for how many hours more, and what it found.
       type: dict
+    saw:
+      description:
+        - What the host has seen and told by itself of the release that stands, a few lines for people - how many looks
+          there were, how the last one was, what stayed unseen, and the newest five alerts.
+      type: list
+      elements: str
     containers:
       description: Each running container and the short id of its image.
       type: dict

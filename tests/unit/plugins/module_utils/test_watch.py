@@ -425,6 +425,35 @@ def test_what_it_leaves_is_for_root_alone_and_told_to_the_node_exporter(
     )
 
 
+def test_people_are_shown_in_a_few_lines_what_it_saw(world: World) -> None:
+    assert _watch.saw(world.site) == ["1.1.0 is watched for 1.0 h more: 0 looks, 0 saw all they had to"]
+    world.look()
+    first, last = _watch.saw(world.site)
+    assert first.startswith("1.1.0 is watched for 1.0 h more: 1 looks, 1 saw")
+    assert last.endswith(": hold")
+    world.sees = failing
+    for _ in range(3):
+        world.look()
+    _, last, told = _watch.saw(world.site)
+    assert last.endswith(": hold; web: NoMethodError: as told")
+    assert told.endswith(": warning: P1 New errors: web: NoMethodError: as told")
+    world.sees = lambda: [seen(), seen("service", "services", ok=None)]
+    for _ in range(_watch.BLIND):
+        world.look()
+    assert "no evidence of service" in _watch.saw(world.site)
+    world.sees = WELL.copy
+    world.now += 3600
+    world.look()
+    ended, *told_lines = _watch.saw(world.site)
+    assert re.fullmatch(
+        r"1\.1\.0 was watched until \S+: unproven, .* looks saw all that is required, 60 were to be", ended
+    )
+    assert len(told_lines) == 3
+    with world.site.ledger.locked():
+        world.site.ledger.update(current="1.0.0")
+    assert _watch.saw(world.site) == ["the host looks after nothing: 1.0.0 stands, and no watch of it began"]
+
+
 def test_what_one_look_counted_the_next_goes_on_from(world: World) -> None:
     world.look()
     world.look()
