@@ -51,6 +51,7 @@ TRIES = 3
 # What only warns is told once, and anew after so many looks in a row that saw it well.
 WELL = 10
 PROVEN, UNPROVEN, WARNING = "proven", "unproven", "warning"
+FLOW = "flow"
 _LONGEST_LOG = 2_000_000
 _LONGEST_REASON = 400
 # So many alerts, and so many things that were not well, are shown to people.
@@ -68,7 +69,7 @@ class Memory:
     :param looks: how many there were; `whole` of them had all the evidence that is required.
     :param at: when each kind was last looked at, in seconds since the epoch; "" stands for any.
     :param blind: looks in a row without a required kind.
-    :param warned: criteria that only warn, and did; for each the looks in a row that saw it well since.
+    :param warned: criteria that only warn, and did; for each the looks in a row that saw it well since. Flows, too.
     :param pending: what has still to be told, and by which channel.
     :param tried: how often the release was begun to be taken back; TRIES when nobody tries any more.
     """
@@ -216,6 +217,7 @@ class _Watcher:
         verdict, observations = self._see(now)
         self._log(now, verdict, observations)
         self._tell_blind(observations)
+        self._tell_flows(observations)
         self._tell_warnings(verdict, observations)
         said = self._act(verdict) if verdict.overall == ROLLBACK else verdict.overall
         self._deliver()
@@ -394,6 +396,19 @@ class _Watcher:
                     key: items for key, items in breaches.items() if not key.startswith(f"{name} ")
                 }
         self._remember()
+
+    def _tell_flows(self, observations: Iterable[Observation]) -> None:
+        """Tell people once that a flow fails: the next look at it comes late, and three have to see it."""
+        flows = [item for item in observations if item.probe == FLOW and item.ok is not None]
+        bad = [f"{item.subject}: {item.detail}" for item in flows if self._breaches(item)]
+        if not bad:
+            if flows:
+                self.memory.warned.pop(FLOW, None)
+            return
+        if FLOW not in self.memory.warned:
+            again = f"it is tried again in {self.policy.flows_every / 60:.0f} min, and counts when {LOOKS} looks saw it"
+            self._tell(WARNING, bounded("; ".join(bad), _LONGEST_REASON), what_next=again)
+            self.memory.warned[FLOW] = 0
 
     def _tell(self, event: str, reason: str, *, what_next: str) -> None:
         message = {

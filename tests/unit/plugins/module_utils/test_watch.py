@@ -16,7 +16,14 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _guard, _watch
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release, Run
+from ansible_collections.slipway.release.plugins.module_utils._ledger import (
+    Before,
+    Candidate,
+    Ledger,
+    Release,
+    Run,
+    Watch,
+)
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
@@ -113,6 +120,12 @@ class World:
         said = _watch.look(self.site, settings)
         self.now += 60
         return said
+
+    @property
+    def watching(self) -> Watch:
+        watch = self.site.ledger.state().watch
+        assert watch is not None
+        return watch
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
@@ -260,6 +273,37 @@ def test_a_warning_goes_to_whoever_hears_of_a_breach_and_a_shadow_tells_nobody(
     for _ in range(5):
         world.look()
     assert sent == [("webhook", "warning"), ("mail", "warning")]
+
+
+def test_a_flow_that_fails_is_told_at_once_and_counts_when_three_looks_saw_it(world: World) -> None:
+    path = world.site.ledger.root / "agent" / "watch.json"
+    settings = json.loads(path.read_text())
+    settings["criteria"][0]["probes"].append("flow")
+    path.write_text(json.dumps(settings))
+    until = replace(world.watching, until=world.now + 8 * 3600)
+    with world.site.ledger.locked():
+        world.site.ledger.update(watch=until)
+    answers = [False, True, False, False, False]
+
+    def sees() -> list[Observation]:
+        return [*WELL, *([seen("flow", "create", ok=answers.pop(0))] if "flows" in world.asked[-1] else [])]
+
+    world.sees = sees
+    told = []
+    while not world.undone:
+        world.look()
+        told.append((len(answers), tuple(world.events)))
+    # well in between, so that it is told anew
+    assert dict(reversed(told)) == {
+        5: (),
+        4: ("warning",),
+        3: ("warning",),
+        2: ("warning", "warning"),
+        1: ("warning", "warning"),
+        0: ("warning", "warning", "breach", "taken back"),
+    }
+    assert world.alerts[0]["reason"] == "create: as told"
+    assert world.alerts[0]["next"] == "it is tried again in 60 min, and counts when 3 looks saw it"
 
 
 def test_jobs_that_fail_more_often_than_before_are_told(world: World) -> None:
