@@ -54,6 +54,8 @@ PROVEN, UNPROVEN, WARNING = "proven", "unproven", "warning"
 FLOW = "flow"
 _LONGEST_LOG = 2_000_000
 _LONGEST_REASON = 400
+# So many breaches in a row of one subject are remembered, or as many as its criterion takes.
+_MOST_BREACHES = 100
 # So many alerts, and so many things that were not well, are shown to people.
 _SHOWN = 5
 _PATIENT = 60.0
@@ -237,6 +239,10 @@ class _Watcher:
             remembered = State.from_dict(self.memory.judged)
             judged, verdict = judge(self.criteria, remembered, found, baseline=baseline)
             self.memory.judged = judged.to_dict()
+            # what breaches a criterion that only warns may do so for a day
+            most = max([_MOST_BREACHES, *(item.looks for item in self.criteria)])
+            kept = {key: items[-most:] for key, items in self.memory.judged["breaches"].items()}
+            self.memory.judged["breaches"] = kept
             if verdict.overall == ROLLBACK or not any(map(self._breaches, found)):
                 break
             # flows write, so that they are not gone through again

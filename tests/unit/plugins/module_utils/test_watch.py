@@ -245,6 +245,18 @@ def test_what_only_warns_is_told_once_until_it_is_well_again(world: World) -> No
     assert world.events == ["warning", "warning"]
 
 
+def test_what_goes_on_for_hours_does_not_grow_what_is_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watch, "_MOST_BREACHES", 4)
+    world.sees = failing
+    path = world.site.ledger.root / "watch" / "state.json"
+    sizes = []
+    for _ in range(12):
+        world.look()
+        sizes.append(path.stat().st_size)
+    assert sizes[-1] - sizes[5] < 50
+    assert world.events == ["warning"]
+
+
 def test_looks_that_did_not_see_it_do_not_make_it_well(world: World) -> None:
     world.sees = failing
     for _ in range(3):
