@@ -142,13 +142,16 @@ def stop_when_told(patience: float) -> None:
 
 
 @contextmanager
-def arena(size: float = 0) -> Iterator[Arena]:
-    """Start a host with `size` bytes of rows beside the sample's own; remove it at the end, also when told to stop."""
+def arena(size: float = 0, *, empty: bool = False) -> Iterator[Arena]:
+    """Start a host with `size` bytes of rows beside the sample's own; remove it at the end, also when told to stop.
+
+    :param empty: without the application.
+    """
     stop_when_told(PATIENCE)
     host = Host(NAME)
     engine.ensure()
     try:
-        up(host, "1.0.0", swarm.PROXIES[0], empty=False)
+        up(host, "1.0.0", swarm.PROXIES[0], empty=empty)
         made = Arena(host)
         made.install_engine()
         if size:

@@ -1,10 +1,11 @@
 """The size of a bundle beside one `docker save` with gzip, and of deltas beside the whole; memory; verify and load.
 
-The images are made here of files that lie on this machine, in the archive that `docker save` would write, so that sizes
-need no engine. Where an engine answers, verifying and loading a bundle is timed beside `docker load` alone.
+The images are those of the sample application: PostgreSQL, Redis, nginx and a release, built on a lab host of Debian's
+packages. That host's engine saves them, and loads them back, in turn with a bundle of them.
 
-The application has a layer of 150 MB as gems are, a layer of its code, and shares what is below with a cache and a
-database. A rebuilt layer has new times throughout, as one has that was built again.
+The release's own layers are small: its gems are Debian's packages, in a layer of Ruby that stays. So for the deltas it
+gets two more, made of files that lie on this machine: one of 150 MB as gems are, and one of code. A rebuilt layer has
+new times throughout, as one has that was built again.
 """
 
 from __future__ import annotations
@@ -20,37 +21,64 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from ansible_collections.slipway.release.plugins.module_utils._bundle_images import read_archive
-from ansible_collections.slipway.release.plugins.module_utils._bundle_load import load
-from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import architecture, opened
+from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, read_archive
+from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
 from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import NAMESPACE
 from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import AT_ONCE, Contents, write_bundle
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 
+from bench._arena import Arena, arena
 from bench._pairs import compare
-from lab._common import ROOT
+from lab import images
+from lab._common import ROOT, program, run
+from lab.swarm import OWNER, REPOSITORY
 
 SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1.5e8"))  # of the gems; smaller ones are for trying it out
 SAVED_BAR = 0.7
 CODE_BAR = 0.02
 GEM_BAR = 0.08
-LOAD_BAR = 1.2
+LOAD_BAR, PAIRS = 1.2, 9
 MEMORY_BAR = 300_000_000
-OLDEST_ENGINE = 25
 COMMIT = "0" * 40
 GEM = "jinja2"  # half a megabyte, as most gems have
 PYTHON = Path(sys.base_prefix) / "lib"
-# what a small Debian has: programs, libraries, tables, and few documents
-BELOW = ("/usr/sbin", "/usr/lib/x86_64-linux-gnu/perl-base", "/usr/lib/systemd", "/usr/share/zoneinfo", "/usr/bin")
-CACHE = ("/usr/lib/git-core",)
-DATABASE = ("/usr/lib/postgresql", "/usr/lib/python3")
+RELEASE = "1.0.0"
+IMAGE = f"swarm:{RELEASE}"
+SERVICES = {"web": IMAGE, "worker": IMAGE}
+OTHERS = {name: tag for name, tag in zip(images.RUNTIME, images.RUNTIME_TAGS, strict=True) if name != "ruby"}
+PLACE = "/opt/bench/bundle"  # on the host
+BUILD = f"""
+git clone --quiet -c advice.detachedHead=false --branch {RELEASE} {REPOSITORY} ~/swarm
+docker build --quiet --tag {IMAGE} --build-arg APP_VERSION={RELEASE} ~/swarm
+"""
+# an engine that has nothing of them left
+FORGET = """
+docker image ls --all --quiet | sort -u | xargs docker image rm --force >/dev/null
+docker builder prune --all --force >/dev/null
+sync
+"""
+OURS = f"""
+from pathlib import Path
+from slipway._bundle_load import load
+from slipway._bundle_reader import opened
+place = Path("{PLACE}")
+begun = time.monotonic()
+with opened(site.runner, place / "real/swarm.sums", place / "signers") as bundle:
+    load(site.runner, bundle, place)
+print(time.monotonic() - begun)
+"""
+PEER = f"""
+begun=$(date +%s.%N)
+docker image load --quiet <{PLACE}/real.tar >/dev/null
+echo "$begun $(date +%s.%N)"
+"""
 
 Change = Callable[[str, bytes], bytes]
 
@@ -99,29 +127,18 @@ def build(target: Path, files: Iterable[Path], begin: int, change: Change = unch
         return Layer(target, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
-def save(target: Path, images: Mapping[str, tuple[Layer, ...]]) -> None:
-    """Write the archive that `docker save` would write of images."""
-    index, there = [], set()
-    with tarfile.open(target, "w") as archive:
-
-        def add(name: str, content: bytes) -> str:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-            return name
-
-        for reference, layers in images.items():
-            for layer in layers:
-                if layer.sha256 not in there:
-                    there.add(layer.sha256)
-                    archive.add(layer.path, f"blobs/sha256/{layer.sha256}")
-            filesystem = {"type": "layers", "diff_ids": [f"sha256:{layer.sha256}" for layer in layers]}
-            about = {"architecture": architecture(), "os": "linux", "config": {"Labels": {"name": reference}}}
-            config = json.dumps({**about, "rootfs": filesystem}).encode()
-            names = [f"blobs/sha256/{layer.sha256}" for layer in layers]
-            place = add(f"blobs/sha256/{hashlib.sha256(config).hexdigest()}", config)
-            index.append({"Config": place, "RepoTags": [reference], "Layers": names})
-        add("manifest.json", json.dumps(index).encode())
+def with_layers(saved: Saved, layers: Sequence[Layer], directory: Path) -> Saved:
+    """The images, where the release has some layers more."""
+    (release,) = (image for image in saved.images if IMAGE in image.references)
+    config = json.loads(saved.files[release.id].read_bytes())
+    config["rootfs"]["diff_ids"] += [f"sha256:{layer.sha256}" for layer in layers]
+    content = json.dumps(config).encode()
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = directory / sha256
+    path.write_bytes(content)
+    new = replace(release, id=sha256, layers=(*release.layers, *(layer.sha256 for layer in layers)))
+    added = {sha256: path, **{layer.sha256: layer.path for layer in layers}}
+    return Saved((new, *(image for image in saved.images if image is not release)), {**saved.files, **added})
 
 
 def code_changed(name: str, content: bytes) -> bytes:
@@ -135,40 +152,40 @@ def gem_changed(name: str, content: bytes) -> bytes:
     return content.replace(b"self", b"this", 3) + b"# 2\n" if f"/{GEM}/" in name else content
 
 
-def make_images(directory: Path) -> None:
-    """Write the archives: `old`, and after it `code` and `gem`."""
+def make_images(made: Arena, directory: Path) -> None:
+    """Build the release, and let the host's engine save all images."""
+    made.host.sh(BUILD, user=OWNER)
+    command = ["exec", made.host.container, "docker", "image", "save", IMAGE, *OTHERS.values()]
+    with (directory / "real.tar").open("wb") as target:
+        subprocess.run([program("docker") or "docker", *command], stdout=target, check=True)
+
+
+def make_layers(directory: Path) -> dict[str, tuple[Layer, ...]]:
+    """Write what the release has more: `old`, and after it `code` and `gem`."""
     gems = list(files_below([ROOT / ".venv/lib", PYTHON], SIZE))
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     own = [ROOT / os.fsdecode(name) for name in listed.split(b"\0") if name]
     own = [path for path in own if path.is_file() and not path.is_symlink()]
-
-    def lower(name: str, places: tuple[str, ...], share: float) -> Layer:
-        return build(directory / name, files_below(map(Path, places), share * SIZE), 1_700_000_000)
-
-    below = lower("below", BELOW, 0.6)
-    others = {
-        "redis:8": (below, lower("cache", CACHE, 0.1)),
-        "postgres:17": (below, lower("database", DATABASE, 0.5)),
-    }
     old = build(directory / "gems", gems, 1_700_000_000)
     new = build(directory / "gems-new", gems, 1_790_000_000, gem_changed)
     code = build(directory / "app", own, 1_700_000_000)
     code_new = build(directory / "app-new", own, 1_790_000_000, code_changed)
-    save(directory / "old.tar", {"swarm:1.0.0": (below, old, code), **others})
-    save(directory / "code.tar", {"swarm:1.1.0": (below, old, code_new), **others})
-    save(directory / "gem.tar", {"swarm:1.1.0": (below, new, code_new), **others})
+    return {"old": (old, code), "code": (old, code_new), "gem": (new, code_new)}
 
 
-def write(directory: Path, name: str, base: str | None) -> tuple[float, int]:
-    """Write a bundle of an archive; returns the seconds and the peak memory in bytes, zstd's included."""
+def write(directory: Path, name: str, layers: Sequence[Layer], base: str | None) -> tuple[float, int]:
+    """Write a bundle; returns the seconds and the peak memory in bytes, zstd's included.
+
+    :param layers: what the release has more than the sample's.
+    """
     begun = time.monotonic()
     runner = HostRunner()
-    version = "1.1.0" if base else "1.0.0"
-    services = {"web": f"swarm:{version}", "worker": f"swarm:{version}", "redis": "redis:8", "postgres": "postgres:17"}
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        with (directory / f"{name}.tar").open("rb") as stream:
+        with (directory / "real.tar").open("rb") as stream:
             saved = read_archive(stream, Path(scratch))
-        contents = Contents("swarm", version, COMMIT, services, saved, {})
+        if layers:
+            saved = with_layers(saved, layers, Path(scratch))
+        contents = Contents("swarm", RELEASE, COMMIT, {**SERVICES, **OTHERS}, saved, {})
         place = directory / name / "swarm.sums"
         place.parent.mkdir()
         if base is None:
@@ -223,51 +240,47 @@ def zipped(path: Path) -> int:
 
 def sizes(directory: Path) -> bool:
     """Compare sizes and memory."""
-    whole = alone(write, directory, "old", None)
-    full = size_of(directory / "old")
-    print(f"bundle: the whole one written in {whole[0]:.0f} s", flush=True)
-    good = [told("bundle images", full, zipped(directory / "old.tar"), SAVED_BAR)]
-    memory = [whole[1]]
-    for name, bar in (("code", CODE_BAR), ("gem", GEM_BAR)):
-        seconds, used = alone(write, directory, name, "old")
+    layers = make_layers(directory)
+    memory = []
+
+    def written(name: str, more: Sequence[Layer], base: str | None = None) -> int:
+        seconds, used = alone(write, directory, name, more, base)
         memory.append(used)
-        print(f"bundle: the delta with {name} changed written in {seconds:.0f} s", flush=True)
-        good.append(told(f"bundle delta {name}", size_of(directory / name), full, bar))
+        print(f"bundle: {name} written in {seconds:.0f} s, with {used / 1e6:.0f} MB of memory", flush=True)
+        return size_of(directory / name)
+
+    good = [told("bundle images", written("real", ()), zipped(directory / "real.tar"), SAVED_BAR)]
+    whole = written("old", layers["old"])
+    for name, bar in (("code", CODE_BAR), ("gem", GEM_BAR)):
+        good.append(told(f"bundle delta {name}", written(name, layers[name], "old"), whole, bar))
     seconds, used = alone(verify, directory, "old")
-    print(f"bundle: verified in {seconds:.1f} s, with {used / 1e6:.0f} MB of memory", flush=True)
+    print(f"bundle: old verified in {seconds:.1f} s, with {used / 1e6:.0f} MB of memory", flush=True)
     good.append(told("bundle memory", max(*memory, used), MEMORY_BAR, 1.0))
     return all(good)
 
 
-def times(directory: Path) -> bool:
+def times(made: Arena, directory: Path) -> bool:
     """Compare verifying and loading with `docker load` alone."""
-    asked = ["docker", "version", "--format", "{{.Server.Version}}"]
-    engine = subprocess.run(asked, check=False, capture_output=True, text=True).stdout.strip()
-    if not engine or int(engine.partition(".")[0]) < OLDEST_ENGINE:
-        print(f"bundle load: an engine {OLDEST_ENGINE} is needed, {engine or 'none'} is here: not measured")
-        return True
-    runner = HostRunner()
-    with opened(runner, directory / "old/swarm.sums", directory / "signers") as bundle:
-        images = [f"sha256:{image.id}" for image in bundle.manifest.images]
+    made.sh(f"mkdir {PLACE}")
+    for name in ("real", "real.tar", "signers"):
+        run(["docker", "cp", str(directory / name), f"{made.host.container}:{PLACE}/{name}"])
+    made.sh(FORGET)
 
     def ours() -> float:
-        begun = time.monotonic()
-        with opened(runner, directory / "old/swarm.sums", directory / "signers") as bundle:
-            load(runner, bundle, directory)
-        return ended(begun)
+        return ended(float(made.engine(OURS)))
 
     def peer() -> float:
-        begun = time.monotonic()
-        with (directory / "old.tar").open("rb") as stream:
-            subprocess.run(["docker", "image", "load", "--quiet"], stdin=stream, check=True, capture_output=True)
-        return ended(begun)
+        begun, end = map(float, made.sh(PEER).split())
+        return ended(end - begun)
 
-    def ended(begun: float) -> float:
-        took = time.monotonic() - begun
-        subprocess.run(["docker", "image", "rm", "--force", *images], check=True, capture_output=True)
-        return took
+    def ended(seconds: float) -> float:
+        there = len(set(made.sh("docker image ls --quiet").split()))
+        if there != 1 + len(OTHERS):
+            sys.exit(f"bundle load: {there} images are there")
+        made.sh(FORGET)
+        return seconds
 
-    return compare("bundle load", ours, peer, LOAD_BAR) == 0
+    return compare("bundle load", ours, peer, LOAD_BAR, pairs=PAIRS) == 0
 
 
 @contextmanager
@@ -285,9 +298,9 @@ def workshop() -> Iterator[Path]:
 
 def main() -> int:
     """Run the benchmark."""
-    with workshop() as directory:
-        make_images(directory)
-        good = [sizes(directory), times(directory)]
+    with workshop() as directory, arena(empty=True) as made:
+        make_images(made, directory)
+        good = [sizes(directory), times(made, directory)]
     return 0 if all(good) else 1
 
 
