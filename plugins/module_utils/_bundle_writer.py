@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._process import Runner
 
 PART = 4_000_000_000  # bytes: under what FAT32 takes
-AT_ONCE = 2  # layers that are compressed side by side: each costs 92 MB of memory, and none depends on another
+AT_ONCE = 2  # layers that are compressed side by side: each costs 120 MB of memory, and none depends on another
 
 
 @dataclass(frozen=True)

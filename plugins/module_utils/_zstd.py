@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 # One thread and one level: with the same zstd, the same bytes.
 COMPRESS = ("--single-thread", "--no-check", "--quiet", "--stdout")
-LEVEL = 19
-# -19 looks back 8 MB; what asks for more memory is no bundle's
+LEVEL = 22
+# It looks back 32 MB; what asks for more memory is no bundle's.
+WINDOW = "--long=25"
+# Above 19 zstd would take up to a gigabyte for its tables: they stay what 19 has.
+LAST_SMALL, TABLES = 19, ("--ultra", "--zstd=clog=24,hlog=22")
 DECOMPRESS = ("--decompress", "--memory=32MB", "--quiet", "--stdout")
 
 
@@ -67,7 +70,8 @@ def _running(runner: Runner, argv: list[str], content: Iterator[bytes]) -> Itera
 
 def compressed(runner: Runner, content: Iterator[bytes], write: Callable[[bytes], object], level: int = LEVEL) -> None:
     """Hand `content` compressed to `write`, piece by piece."""
-    with _running(runner, ["zstd", f"-{level}", *COMPRESS], content) as stream:
+    tables = TABLES if level > LAST_SMALL else ()
+    with _running(runner, ["zstd", f"-{level}", WINDOW, *tables, *COMPRESS], content) as stream:
         while piece := stream.read(CHUNK):
             write(piece)
 

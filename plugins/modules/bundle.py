@@ -81,9 +81,9 @@ options:
     type: int
     default: 4000000000
   level:
-    description: How hard zstd tries, from 1 to 19.
+    description: How hard zstd tries, from 1 to 22.
     type: int
-    default: 19
+    default: 22
   base:
     description: The sums of the bundle of a release that the site has. Only what differs is written then.
     type: path
