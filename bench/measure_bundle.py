@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, read_archive
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
@@ -34,11 +35,11 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_trust impo
 from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import AT_ONCE, Contents, write_bundle
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 
-from bench._arena import Arena, arena
 from bench._pairs import compare
-from lab import images
 from lab._common import ROOT, program, run
-from lab.swarm import OWNER, REPOSITORY
+
+if TYPE_CHECKING:
+    from bench._arena import Arena
 
 SIZE = float(os.environ.get("SLIPWAY_BENCH_BYTES", "1.5e8"))  # of the gems; smaller ones are for trying it out
 SAVED_BAR = 0.7
@@ -52,7 +53,8 @@ PYTHON = Path(sys.base_prefix) / "lib"
 RELEASE = "1.0.0"
 IMAGE = f"swarm:{RELEASE}"
 SERVICES = {"web": IMAGE, "worker": IMAGE}
-OTHERS = {name: tag for name, tag in zip(images.RUNTIME, images.RUNTIME_TAGS, strict=True) if name != "ruby"}
+OTHERS = {"proxy": "swarm-nginx:1.26", "postgres": "swarm-postgres:17", "redis": "swarm-redis:8"}
+REPOSITORY, OWNER = "/srv/git/swarm.git", "deploy"  # as lab.swarm has them
 PLACE = "/opt/bench/bundle"  # on the host
 BUILD = f"""
 git clone --quiet -c advice.detachedHead=false --branch {RELEASE} {REPOSITORY} ~/swarm
@@ -66,6 +68,7 @@ sync
 """
 OURS = f"""
 from pathlib import Path
+from typing import TYPE_CHECKING
 from slipway._bundle_load import load
 from slipway._bundle_reader import opened
 place = Path("{PLACE}")
@@ -298,6 +301,8 @@ def workshop() -> Iterator[Path]:
 
 def main() -> int:
     """Run the benchmark."""
+    from bench._arena import arena  # noqa: PLC0415 - its libraries are no part of the memory that a writer takes
+
     with workshop() as directory, arena(empty=True) as made:
         make_images(made, directory)
         good = [sizes(directory), times(made, directory)]
