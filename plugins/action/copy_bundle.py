@@ -11,12 +11,18 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.modules.copy_bundle import ARGUMENTS
-from ansible_collections.slipway.release.plugins.plugin_utils._bundle_sender import PIECE, File, Sender, files_of
+from ansible_collections.slipway.release.plugins.plugin_utils._bundle_sender import (
+    PIECE,
+    File,
+    Sender,
+    files_of,
+    told_ahead,
+)
 from ansible_collections.slipway.release.plugins.plugin_utils._host_call import ActionModule as HostCall
 
 
 class ActionModule(HostCall):
-    """Asks the host what is there, then sends it piece after piece."""
+    """Asks the host what is there and whether it takes the bundle, then sends it piece after piece."""
 
     def answer(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was copied; a connection that is lost on the way says where the copy goes on."""
@@ -45,6 +51,10 @@ class ActionModule(HostCall):
         if "there" not in found:
             return found
         missing = [file.path.name for file in files if found["there"][file.path.name] is not None]
+        if missing:
+            answered = self.ask({"ahead": told_ahead(files, found["there"])}, task_vars)
+            if "admitted" not in answered:
+                return answered
         copied = missing if self._task.check_mode else sender.send(files, found["there"])
         return {"changed": bool(copied), "copied": copied}
 

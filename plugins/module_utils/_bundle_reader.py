@@ -50,6 +50,63 @@ def architecture() -> str:
     return ARCHITECTURES.get(machine, machine)
 
 
+class _Front:
+    """Goes from header to header through the parts of a bundle."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._at = 0
+
+    def manifest(self) -> Manifest:
+        """The manifest, which is the first entry."""
+        block = b"".join(self._parts.read(0, BLOCK))
+        size = size_in(block) if len(block) == BLOCK else None
+        if size is None or block != header(NAME, size):
+            raise BundleError(self._parts.at(0), f"it does not begin with {NAME}: {what_it_is(block)}")
+        if size > LARGEST:
+            raise BundleError(NAME, f"it has {size} bytes, more than {LARGEST}")
+        return parse_manifest(self.entry(NAME, size))
+
+    def entry(self, name: str, size: int) -> bytes:
+        """The content of the next entry, which must be this one."""
+        content = b"".join(self._parts.read(self.expect(name, size), size))
+        self.step_over(name, size)
+        return content
+
+    def expect(self, name: str, size: int) -> int:
+        """Where the content of the next entry begins, which must be this one."""
+        block = b"".join(self._parts.read(self._at, BLOCK))
+        if block != header(name, size):
+            raise BundleError(
+                self._parts.at(self._at), f"where {name} of {size} bytes is expected, {what_it_is(block)}"
+            )
+        self._at += BLOCK
+        return self._at
+
+    def step_over(self, name: str, size: int) -> None:
+        """Step over an entry's content; what fills its last block must be zeros."""
+        self._at += size
+        filled = padding(size)
+        if self._parts.size < self._at + filled:
+            raise BundleError(self._parts.at(self._at), f"the bundle ends inside {name}")
+        if b"".join(self._parts.read(self._at, filled)) != bytes(filled):
+            raise BundleError(self._parts.at(self._at), f"something is hidden after {name}")
+        self._at += filled
+
+    def end(self) -> None:
+        """Here the bundle must end."""
+        self._at += len(END)
+        if self._parts.size < self._at:
+            raise BundleError(self._parts.at(self._at), "the bundle ends too early")
+        if b"".join(self._parts.read(self._at - len(END), len(END))) != END or self._parts.size > self._at:
+            raise BundleError(self._parts.at(self._at), "the bundle does not end where it should")
+
+
+def manifest_in(parts: Parts) -> Manifest:
+    """The manifest of a bundle of which the first parts are here; nothing else of it is looked at."""
+    return _Front(parts).manifest()
+
+
 class Bundle:
     """A bundle that was verified as a whole.
 
@@ -61,8 +118,8 @@ class Bundle:
         self._parts = parts
         self._program = ZSTD
         self._offsets: dict[str, int] = {}
-        self._at = 0
-        self.manifest = self._read_manifest()
+        self._front = _Front(parts)
+        self.manifest = self._front.manifest()
         self._read_entries()
 
     def read_all(self) -> None:
@@ -142,31 +199,16 @@ class Bundle:
             raise SlipwayError(f"zstd is not on this host and the bundle brings none as {place}: install zstd")
         self._program = str(self._write(helper, directory))
 
-    def _read_manifest(self) -> Manifest:
-        block = b"".join(self._parts.read(0, BLOCK))
-        size = size_in(block) if len(block) == BLOCK else None
-        if size is None or block != header(NAME, size):
-            raise BundleError(self._parts.at(0), f"it does not begin with {NAME}: {what_it_is(block)}")
-        if size > LARGEST:
-            raise BundleError(NAME, f"it has {size} bytes, more than {LARGEST}")
-        content = self._entry(NAME, size)
-        return parse_manifest(content)
-
     def _read_entries(self) -> None:
         """Go from header to header: each must be the one that the manifest expects, and then the bundle must end."""
         self._read_controller()
         for name, content in layout(self.manifest).items():
-            if self._entry(name, len(content)) != content:
+            if self._front.entry(name, len(content)) != content:
                 raise BundleError(name, f"it does not name the images that {NAME} names")
         for blob in self.manifest.blobs:
-            self._expect(blob.entry, blob.size)
-            self._offsets[blob.sha256] = self._at
-            self._pass(blob.entry, blob.size)
-        self._at += len(END)
-        if self._parts.size < self._at:
-            raise BundleError(self._parts.at(self._at), "the bundle ends too early")
-        if b"".join(self._parts.read(self._at - len(END), len(END))) != END or self._parts.size > self._at:
-            raise BundleError(self._parts.at(self._at), "the bundle does not end where it should")
+            self._offsets[blob.sha256] = self._front.expect(blob.entry, blob.size)
+            self._front.step_over(blob.entry, blob.size)
+        self._front.end()
 
     def _read_controller(self) -> None:
         """The program that makes a controller stands at the front too, where tar alone finds it."""
@@ -176,32 +218,8 @@ class Bundle:
         size = self.manifest.content[file.sha256].raw_size
         if size > LARGEST_CONFIG:
             raise BundleError(CONTROLLER, "it is far too large")
-        if hashlib.sha256(self._entry(CONTROLLER, size)).hexdigest() != file.sha256:
+        if hashlib.sha256(self._front.entry(CONTROLLER, size)).hexdigest() != file.sha256:
             raise BundleError(CONTROLLER, f"it is not the one that {NAME} names")
-
-    def _expect(self, name: str, size: int) -> None:
-        block = b"".join(self._parts.read(self._at, BLOCK))
-        if block != header(name, size):
-            raise BundleError(
-                self._parts.at(self._at), f"where {name} of {size} bytes is expected, {what_it_is(block)}"
-            )
-        self._at += BLOCK
-
-    def _pass(self, name: str, size: int) -> None:
-        """Step over an entry's content; what fills its last block must be zeros."""
-        self._at += size
-        filled = padding(size)
-        if self._parts.size < self._at + filled:
-            raise BundleError(self._parts.at(self._at), f"the bundle ends inside {name}")
-        if b"".join(self._parts.read(self._at, filled)) != bytes(filled):
-            raise BundleError(self._parts.at(self._at), f"something is hidden after {name}")
-        self._at += filled
-
-    def _entry(self, name: str, size: int) -> bytes:
-        self._expect(name, size)
-        content = b"".join(self._parts.read(self._at, size))
-        self._pass(name, size)
-        return content
 
     def _check_image(self, image: Image) -> None:
         """An image is the one that it says: its configuration names its layers and its architecture."""

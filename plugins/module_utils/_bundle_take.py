@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._bundle_load import Engine, load, need
-from ._bundle_manifest import SOURCE, BundleError, Manifest
+from ._bundle_manifest import SOURCE, BundleError, Manifest, parse_manifest
 from ._bundle_reader import Bundle, Standing, admit, opened
+from ._bundle_trust import SIGNATURE, read_sums
 from ._ledger import Ledger, write_file
 
 if TYPE_CHECKING:
@@ -39,22 +41,44 @@ def images_by_service(manifest: Manifest) -> dict[str, str]:
     return {service: ids[name] for service, name in manifest.services.items()}
 
 
+def refuse_unfit(site: Site, engine: Engine, manifest: Manifest, file: str) -> None:
+    """BundleError where a bundle is not for this site as it stands."""
+    state = site.ledger.state()
+    before = site.ledger.before(state.current) if state.current else None
+    way_back = before.version if before else None
+    admit(manifest, file, Standing(site.profile.name, state.current, way_back, engine.layers))
+    known = site.ledger.release(manifest.version)
+    images = images_by_service(manifest)
+    if known is not None and any(known.images.get(service) != image for service, image in images.items()):
+        raise BundleError(file, f"it brings {manifest.version}, which is here already with other images")
+
+
+def look_ahead(site: Site, told: Mapping[str, str], sums: str, signers: Path) -> None:
+    """Refuse a bundle before it is copied: BundleError where nobody trusted signed it, or it is not for this site.
+
+    :param told: `sums` and `signature` as texts, and the `manifest` where whoever sends can read it. What the parts
+        hold is verified once they are here.
+    :param sums: the name of the sums' file.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / sums
+        path.write_text(told["sums"], "utf-8")
+        path.with_name(sums + SIGNATURE).write_text(told["signature"], "utf-8")
+        read_sums(site.runner, path, signers)
+    if "manifest" in told:
+        refuse_unfit(site, Engine(site.runner), parse_manifest(told["manifest"].encode()), sums)
+
+
 def take(site: Site, sums: Path, signers: Path, *, check: bool) -> dict[str, Any]:
     """Verify a bundle, and take it unless it is not for this site; says what was, or would be, loaded.
 
     :param check: look only.
     """
-    state = site.ledger.state()
-    before = site.ledger.before(state.current) if state.current else None
     with opened(site.runner, sums, signers) as bundle:
         manifest, engine = bundle.manifest, Engine(site.runner)
-        way_back = before.version if before else None
-        admit(manifest, sums.name, Standing(site.profile.name, state.current, way_back, engine.layers))
+        refuse_unfit(site, engine, manifest, sums.name)
         missing = [image.references[0] for image in need(manifest, engine).images]
         images = images_by_service(manifest)
-        known = site.ledger.release(manifest.version)
-        if known is not None and any(known.images.get(service) != image for service, image in images.items()):
-            raise BundleError(sums.name, f"it brings {manifest.version}, which is here already with other images")
         changed = bool(missing) or brought_images(site.ledger, manifest.version, manifest.commit) != images
         if changed and not check:
             with site.ledger.locked():

@@ -16,7 +16,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,14 +158,21 @@ class Parts:
 def trusted_parts(runner: Runner, sums: Path, signers: Path) -> Iterator[Parts]:
     """The parts that a signed list of sums names; BundleError when one is not what was signed."""
     expected = parse_sums(read_sums(runner, sums, signers), sums.name)
+    with summed_parts({sums.with_name(name): sha256 for name, sha256 in expected.items()}) as parts:
+        yield parts
+
+
+@contextmanager
+def summed_parts(expected: Mapping[Path, str]) -> Iterator[Parts]:
+    """Parts, each with its SHA-256; BundleError when one is another."""
     with ExitStack() as stack:
         parts = []
-        for name, sha256 in expected.items():
-            stream = stack.enter_context(plain(sums.with_name(name)))
+        for path, sha256 in expected.items():
+            stream = stack.enter_context(plain(path))
             digest = hashlib.sha256()
             while piece := stream.read(CHUNK):
                 digest.update(piece)
             if digest.hexdigest() != sha256:
-                raise BundleError(name, f"it is not what was signed: its SHA-256 is {digest.hexdigest()[:12]}...")
-            parts.append(_Part(name, stream, os.fstat(stream.fileno()).st_size))
+                raise BundleError(path.name, f"it is not what was signed: its SHA-256 is {digest.hexdigest()[:12]}...")
+            parts.append(_Part(path.name, stream, os.fstat(stream.fileno()).st_size))
         yield Parts(parts)

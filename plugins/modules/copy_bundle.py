@@ -10,9 +10,11 @@ short_description: Copy a bundle from the controller to a host
 version_added: 0.1.0
 description:
   - Copies the parts of a bundle, its signature, and last its sums. A file that is there already, by its SHA-256, is
-    left alone; one that was copied half way goes on where it stopped. Room is looked for first.
-  - Shows a line for each piece of 64 MB. Each part is compared with its SHA-256 when it is whole; the signature is for
-    M(slipway.release.load) to verify.
+    left alone; one that was copied half way goes on where it stopped.
+  - Before anything is sent, room is looked for, the parts are compared with the sums, and the host verifies the
+    signature and whether the bundle is for it, with each layer that a delta needs. Else it is refused.
+  - Shows a line for each piece of 64 MB. When a part is whole it is compared with its SHA-256 again; what it holds is
+    for M(slipway.release.load) to verify.
 author: Slipway contributors (@slipway)
 options:
   src:
@@ -21,6 +23,10 @@ options:
     required: true
   dest:
     description: Where the sums go on the host, with the same name. Its directory is made with mode 0700 if need be.
+    type: path
+    required: true
+  signers:
+    description: The file of allowed signers, on the host. It does not come with the bundle.
     type: path
     required: true
 extends_documentation_fragment:
@@ -34,6 +40,7 @@ EXAMPLES = r"""
     application: "{{ application }}"
     src: /media/usb/swarm-1.1.0.sums
     dest: /var/lib/slipway/incoming/swarm-1.1.0.sums
+    signers: /etc/slipway/allowed_signers
 """
 
 RETURN = r"""
@@ -50,4 +57,5 @@ ARGUMENTS = {
     **SITE_ARGUMENTS,
     "src": {"type": "path", "required": True},
     "dest": {"type": "path", "required": True},
+    "signers": {"type": "path", "required": True},
 }

@@ -8,11 +8,18 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import BundleError
-from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import SIGNATURE, parse_sums, plain
+from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import manifest_in
+from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import (
+    SIGNATURE,
+    parse_sums,
+    plain,
+    summed_parts,
+)
 
 # Bytes of a piece: what a lost connection costs, and what lies in the host's temporary directory.
 PIECE = 64_000_000
@@ -61,6 +68,28 @@ def _size(path: Path) -> int | None:
     if not size:
         raise BundleError(path.name, "it is empty")
     return size
+
+
+def told_ahead(files: Sequence[File], there: Mapping[str, int | None]) -> dict[str, str]:
+    """What the host is told before anything is sent: the sums, the signature, and the manifest where it can be read.
+
+    BundleError where a part that is to be sent is not what the sums say.
+    """
+    *parts, signature, sums = files
+    # the manifest lies in the first ones, which are read whether they are sent or not
+    first = list(takewhile(lambda file: file.size is not None, parts))
+    rest = [file for file in parts if file not in first and file.size is not None and there[file.path.name] is not None]
+    told = {"sums": sums.path.read_text("utf-8"), "signature": signature.path.read_text("utf-8")}
+    with summed_parts({file.path: file.sha256 for file in rest}):
+        pass
+    with summed_parts({file.path: file.sha256 for file in first}) as leading:
+        try:
+            return {**told, "manifest": manifest_in(leading).written().decode()} if first else told
+        except BundleError:
+            if len(first) == len(parts):
+                raise
+            # it goes on in a part that lies on another medium
+            return told
 
 
 class Sender:
