@@ -72,9 +72,12 @@ def _written(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sums.parent, prefix=".slipway-")))
         base = stack.enter_context(opened(runner, Path(given["base"]), signers)) if given["base"] else None
-        contents = gather(runner, profile, release, scratch, base.manifest if base else None)
+        warnings: list[str] = []
+        contents = gather(runner, profile, release, scratch, base.manifest if base else None, warnings.append)
         ids = {name: f"sha256:{image.id}" for image in contents.saved.images for name in image.references}
         told: dict[str, Any] = {"images": {service: ids[name] for service, name in contents.services.items()}}
+        if warnings:
+            told["warnings"] = warnings
         if check:
             return told
         write_bundle(

@@ -35,6 +35,11 @@ def brought_images(ledger: Ledger, version: str, commit: str) -> dict[str, str] 
     return images if told["commit"] == commit else None
 
 
+def came_by_bundle(ledger: Ledger, version: str) -> bool:
+    """Whether a bundle brought the release."""
+    return (ledger.release_directory(version) / RECORD).exists()
+
+
 def images_by_service(manifest: Manifest) -> dict[str, str]:
     """The id of each service's image, as the engine writes it."""
     ids = {name: f"sha256:{image.id}" for image in manifest.images for name in image.references}

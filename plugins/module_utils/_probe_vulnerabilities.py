@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ._bundle_take import came_by_bundle
 from ._observation import timestamp
 from ._scan_reports import Report
 from ._scanner import scan_all
@@ -56,7 +57,10 @@ def probe_vulnerabilities(site: Site, evidence: Evidence, now: datetime) -> Comp
     scanner = evidence.policy.scanner
     if scanner is None or scanner.where != HOST:
         return compare_versions(site, evidence, (version, before), now)
-    scanned = [*_scanned(site, scanner, version, before), *_scanned(site, scanner, before, version)]
+    # both with the same database
+    offline = any(came_by_bundle(site.ledger, name) for name in (version, before) if name)
+    pairs = ((version, before), (before, version))
+    scanned = [report for one, other in pairs for report in _scanned(site, scanner, one, other, offline=offline)]
     # an image that both have was not scanned, and has nothing that the other has not
     looked = {report.scanner for report in scanned} or {"no image differs"}
     nothing = [Report(name, source, timestamp(now), (), ()) for name in (version, before) if name for source in looked]
@@ -64,7 +68,7 @@ def probe_vulnerabilities(site: Site, evidence: Evidence, now: datetime) -> Comp
     return compare_versions(site, together, (version, before), now)
 
 
-def _scanned(site: Site, scanner: Scanner, version: str | None, other: str | None) -> list[Report]:
+def _scanned(site: Site, scanner: Scanner, version: str | None, other: str | None, *, offline: bool) -> list[Report]:
     """Scan those images of a release that the other has not."""
     release = site.ledger.release(version) if version else None
     beside = site.ledger.release(other) if other else None
@@ -73,4 +77,4 @@ def _scanned(site: Site, scanner: Scanner, version: str | None, other: str | Non
     shared = set(beside.images.values()) if beside else set()
     own = {image: service for service, image in release.images.items() if image not in shared}
     images = [site.kept_name(service, release.version) for service in own.values()]
-    return scan_all(scanner, release.version, images)
+    return scan_all(scanner, release.version, images, offline=offline)

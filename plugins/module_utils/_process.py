@@ -14,6 +14,7 @@ from typing import IO, Callable, Protocol
 
 from ._errors import OUTPUT_TAIL, CommandError, SlipwayError
 from ._psql import Sessions
+from ._quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Runner(Protocol):
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
+    return {**quiet(os.environ), "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
 def _nothing() -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ._errors import OUTPUT_TAIL, CommandError, SlipwayError
+from ._quiet import quiet
 from ._scan_reports import SIZE_LIMIT, Report, ReportError, parse_report
 from ._vulnerabilities import Scanner
 
@@ -19,30 +20,37 @@ IMAGE = "${image}"
 _CHUNK = 65536
 
 
-def scan_all(scanner: Scanner, version: str, images: Sequence[str]) -> list[Report]:
-    """What a scanner says of the images of a release, all within its time; one that fails has said nothing."""
+def scan_all(scanner: Scanner, version: str, images: Sequence[str], *, offline: bool = False) -> list[Report]:
+    """What a scanner says of the images of a release, all within its time; one that fails has said nothing.
+
+    :param offline: whether it must use the database that it has.
+    """
     deadline = time.monotonic() + scanner.timeout
 
     def one(image: str) -> Report:
         try:
-            return scan(scanner.command, image, version, scanner.form, max(0.1, deadline - time.monotonic()))
+            left = max(0.1, deadline - time.monotonic())
+            return scan(scanner.command, image, version, scanner.form, left, offline=offline)
         except SlipwayError as error:
             return Report.missing(version, error)
 
     return [one(image) for image in images]
 
 
-def scan(command: Sequence[str], image: str, subject: str, form: str | None, timeout: float) -> Report:
+def scan(  # noqa: PLR0913 - what a scan depends on
+    command: Sequence[str], image: str, subject: str, form: str | None, timeout: float, *, offline: bool = False
+) -> Report:
     """Let the scanner look at an image.
 
     Scanners end with another code than 0 when they found something, so that what they print decides.
 
     :param command: its argv; IMAGE in an element stands for the image. No shell reads it.
     :param timeout: seconds; then it is killed, with all that it started.
+    :param offline: whether it must use the database that it has.
     :raises SlipwayError: it printed no report; the message ends with the last line of what else it said.
     """
     argv = [part.replace(IMAGE, image) for part in command]
-    code, output, said = _run(argv, timeout)
+    code, output, said = _run(argv, timeout, quiet(os.environ, offline=offline))
     try:
         return parse_report(output, subject, form, argv[0])
     except ReportError as error:
@@ -51,11 +59,16 @@ def scan(command: Sequence[str], image: str, subject: str, form: str | None, tim
         raise CommandError(argv, code, said.decode("utf-8", "replace") or str(error)) from error
 
 
-def _run(argv: list[str], timeout: float) -> tuple[int, bytes, bytes]:
+def _run(argv: list[str], timeout: float, environment: dict[str, str]) -> tuple[int, bytes, bytes]:
     """The exit code, what was printed, and the end of the messages."""
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=environment,
         )
     except OSError as error:
         raise SlipwayError(f"the scanner {argv[0]} cannot be started: {error.strerror}") from error

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any, Callable
 
 from ansible_collections.slipway.release.plugins.module_utils._bundle_controller import LOCK, program
 from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, save
@@ -33,6 +35,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import EnvFi
 from ansible_collections.slipway.release.plugins.module_utils._stored import sha256_of
 
 _MODULES = "plugins/module_utils/"
+_DIRECTIVE = re.compile(r"\s*#\s*([A-Za-z]+)\s*=\s*(\S+)\s*")
 # glibc of Debian 10 and RHEL 8 up
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
@@ -61,16 +64,27 @@ class Release:
     evidence: Path | None = None
 
 
-def gather(runner: Runner, profile: Profile, release: Release, scratch: Path, base: Manifest | None = None) -> Contents:
+def gather(  # noqa: PLR0913, PLR0917 - what a bundle is made of
+    runner: Runner,
+    profile: Profile,
+    release: Release,
+    scratch: Path,
+    base: Manifest | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Contents:
     """Gather a release's closure.
 
     :param base: what the bundle is the difference to; packages that it brought are not brought again.
+    :param warn: told what does not keep the bundle from being written.
     """
     commit = _git(runner, release.source, "rev-parse", "--verify", "--quiet", f"refs/tags/{release.version}^{{commit}}")
     tree = scratch / "tree"
     _git(runner, release.source, "worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
     try:
-        services = _services(runner, profile, release, tree, scratch)
+        compose = _compose(runner, profile, release, tree, scratch)
+        services = compose.references
+        for warning in frontends(compose.config, tree):
+            warn(warning)
     finally:
         _git(runner, release.source, "worktree", "remove", "--force", str(tree))
     saved = _images(runner, services, scratch)
@@ -188,8 +202,8 @@ def _git(runner: Runner, directory: Path, *arguments: str) -> str:
         raise SlipwayError(f"{directory}: {reason}: is it a git checkout that has the release?") from error
 
 
-def _services(runner: Runner, profile: Profile, release: Release, tree: Path, scratch: Path) -> dict[str, str]:
-    """Each service of all Compose files and profiles in use, and the name that it knows its image by."""
+def _compose(runner: Runner, profile: Profile, release: Release, tree: Path, scratch: Path) -> Compose:
+    """The project through all Compose files and profiles in use."""
     env_file = scratch / "env"
     values = {**release.environment, profile.version_variable: release.version}
     EnvFile(env_file).assign(values, (os.geteuid(), os.getegid()))
@@ -197,8 +211,38 @@ def _services(runner: Runner, profile: Profile, release: Release, tree: Path, sc
     if not link.exists():
         # services may name it as theirs
         link.symlink_to(env_file)
-    compose = Compose(runner, replace(profile, directory=str(tree)), tree, release.version, env_file)
-    return compose.references
+    return Compose(runner, replace(profile, directory=str(tree)), tree, release.version, env_file)
+
+
+def frontends(model: Mapping[str, Any], tree: Path) -> list[str]:
+    """What is to be said of Dockerfiles that name the program which reads them: a build asks a registry for that."""
+    found: dict[tuple[Path, str], tuple[str, str]] = {}
+    for service, item in sorted(model["services"].items()):
+        build = item.get("build")
+        if not build:
+            continue
+        name = "dockerfile_inline" if "dockerfile_inline" in build else build.get("dockerfile", "Dockerfile")
+        path = tree / build.get("context", ".") / name
+        text = build.get("dockerfile_inline") or (path.read_text("utf-8", "replace") if path.is_file() else "")
+        image = (build.get("args") or {}).get("BUILDKIT_SYNTAX") or _frontend(text)
+        if image:
+            found.setdefault((path, image), (service, name))
+    return [
+        f"{name} of {service} names {image} as its syntax, which a build asks a registry for: remove the line, or let "
+        "nobody build this release where there is none"
+        for (_, image), (service, name) in found.items()
+    ]
+
+
+def _frontend(text: str) -> str | None:
+    """The image that a Dockerfile's directive `syntax` names; directives stand before everything else."""
+    for line in text.lstrip("\ufeff").splitlines():
+        directive = _DIRECTIVE.fullmatch(line)
+        if directive is None:
+            return None
+        if directive[1].lower() == "syntax":
+            return directive[2]
+    return None
 
 
 def _images(runner: Runner, services: Mapping[str, str], scratch: Path) -> Saved:

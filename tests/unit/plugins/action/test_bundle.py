@@ -16,6 +16,7 @@ from ansible_collections.slipway.release.plugins.action import bundle as action
 from ansible_collections.slipway.release.plugins.module_utils import _bundle_controller
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.plugin_utils._bundle_contents import frontends
 
 from tests.unit.plugins.action import unreachable
 from tests.unit.plugins.module_utils.bundles import RUNNER, Made, keys, saved_by_docker, swarm
@@ -255,6 +256,46 @@ def test_an_image_that_is_not_here_is_named(shop: Shop) -> None:
     assert "redis:8 is not on this machine: build or pull it before it is bundled" in done.stdout
     assert "Traceback" not in done.stdout
     assert list(shop.out.iterdir()) == []
+
+
+@pytest.mark.promise("X2")
+@pytest.mark.parametrize(
+    "text, args, image",
+    [
+        ("# syntax=docker/dockerfile:1.7\nFROM ruby\n", {}, "docker/dockerfile:1.7"),
+        ("# escape=`\n#Syntax = docker/dockerfile:1\nFROM ruby\n", {}, "docker/dockerfile:1"),
+        ("FROM ruby\n", {"BUILDKIT_SYNTAX": "docker/dockerfile:2"}, "docker/dockerfile:2"),
+        ("# the syntax is plain\n# syntax=docker/dockerfile:1\nFROM ruby\n", {}, None),
+        ("FROM ruby\n# syntax=docker/dockerfile:1\n", {}, None),
+        ("", {}, None),
+    ],
+)
+def test_a_dockerfile_whose_build_asks_a_registry_is_named(
+    tmp_path: Path, text: str, args: dict[str, str], image: str | None
+) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/Dockerfile.web").write_text(text)
+    build = {"context": str(tmp_path / "web"), "dockerfile": "Dockerfile.web", "args": args}
+    services = {"worker": {"image": "a", "build": build}, "web": {"build": build}, "redis": {"image": "redis:8"}}
+    told = frontends({"services": services}, tmp_path)
+    assert [line.partition(",")[0] for line in told] == (
+        [f"Dockerfile.web of web names {image} as its syntax"] if image else []
+    )
+    if not args:
+        inline = {"context": str(tmp_path), "dockerfile_inline": text}
+        assert len(frontends({"services": {"web": {"build": inline}}}, tmp_path)) == bool(image)
+
+
+@pytest.mark.promise("X2")
+def test_a_bundle_is_written_with_a_warning_about_such_a_dockerfile(shop: Shop) -> None:
+    model = json.loads((shop.directory / "model.json").read_text())
+    model["services"]["web"]["build"] = {"dockerfile_inline": "# syntax=docker/dockerfile:1\n"}
+    (shop.directory / "model.json").write_text(json.dumps(model))
+    done = shop.play()
+    assert done.returncode == 0, done.stdout
+    told = " ".join(done.stdout.split())
+    assert "[WARNING]: dockerfile_inline of web names docker/dockerfile:1 as its syntax" in told
+    assert shop.made.sums.exists()
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {

@@ -92,6 +92,25 @@ def test_a_scanner_looks_at_what_differs_and_each_image_once(site: Site, tmp_pat
     assert asked == ["slipway/swarm-worker:1.1.0", "slipway/swarm-worker:1.0.0"]
 
 
+@pytest.mark.promise("X2")
+@pytest.mark.parametrize("brought", ["1.1.0", "1.0.0", None])
+def test_where_a_bundle_brought_a_release_the_scanner_asks_for_no_newer_database(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brought: str | None
+) -> None:
+    monkeypatch.delenv("GRYPE_DB_AUTO_UPDATE", raising=False)
+    if brought:
+        site.ledger.release_directory(brought).mkdir(exist_ok=True)
+        (site.ledger.release_directory(brought) / "bundle.json").write_text("{}")
+    policy = scanner(tmp_path, v1_1_0=about("1.1.0", CRITICAL), v1_0_0=about("1.0.0"))
+    path = tmp_path / "scanner.py"
+    path.write_text(
+        f"import os\nopen({str(tmp_path / 'set')!r}, 'a').write(str(os.environ.get('GRYPE_DB_AUTO_UPDATE')) "
+        f"+ '\\n')\n" + path.read_text()
+    )
+    told(site, Evidence(policy))
+    assert set((tmp_path / "set").read_text().split()) == {"false" if brought else "None"}
+
+
 def test_a_scanner_that_fails_is_no_pass(site: Site, tmp_path: Path) -> None:
     policy = scanner(tmp_path, v1_0_0=about("1.0.0", CRITICAL))
     found = probe_vulnerabilities(site, Evidence(policy), NOW)

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._quiet import OFFLINE
 
 SLEEPS = "#!/bin/sh\necho $$ >{pid}\nexec sleep 60\n"
 
@@ -71,3 +72,14 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
     assert "begun" in caught.value.output
     child = int(pid.read_text())
     await_(lambda: not alive(child))
+
+
+def test_what_phones_home_is_told_not_to_and_whoever_runs_it_has_the_last_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DOCKER_CLI_HINTS", raising=False)
+    monkeypatch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "0")
+    told = dict(line.split("=", 1) for line in HostRunner().run(["env"]).stdout.splitlines() if "=" in line)
+    assert told["DOCKER_CLI_HINTS"] == "false"
+    assert told["PIP_DISABLE_PIP_VERSION_CHECK"] == "0"
+    assert not set(told) & set(OFFLINE) - set(os.environ)

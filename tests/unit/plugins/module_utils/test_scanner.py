@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _scanner
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._quiet import OFFLINE
 from ansible_collections.slipway.release.plugins.module_utils._scanner import scan, scan_all
 from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import Scanner
 
@@ -97,3 +98,20 @@ def test_a_scanner_that_takes_too_long_is_ended_with_all_that_it_started(tmp_pat
     else:
         os.kill(child, 9)
         pytest.fail("what the scanner started lives on")
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_scanner_updates_its_database_unless_it_must_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, offline: bool
+) -> None:
+    for name in OFFLINE:
+        monkeypatch.delenv(name, raising=False)
+    content = samples.written(samples.trivy(("CVE-1", "a", "HIGH")))
+    command = program(
+        tmp_path,
+        f"assert [name in os.environ for name in {list(OFFLINE)}] == [{offline}] * {len(OFFLINE)}, os.environ\n"
+        f"assert os.environ['GRYPE_CHECK_FOR_APP_UPDATE'] == 'false'\n"
+        f"sys.stdout.buffer.write({content!r})",
+    )
+    (report,) = scan_all(Scanner(command=tuple(command)), "1.1.0", ["a"], offline=offline)
+    assert [item.id for item in report.findings] == ["CVE-1"]
