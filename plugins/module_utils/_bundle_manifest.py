@@ -27,6 +27,7 @@ SOURCE = "source.bundle"  # the application, for git
 LIBRARY = "slipway.tar"  # this library, as git archives it
 WHEELS = "wheels"
 EVIDENCE = "evidence"
+NOTES = "release-notes.md"  # for customers; the same as plain text beside it
 CONTROLLER = "controller.py"  # the program that makes a controller of the rest
 LARGEST = 16_000_000  # bytes of a manifest: 100,000 blobs
 LARGEST_BLOB = 8**11 - 1  # what a tar header can say

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._bundle_load import Engine, load, need
-from ._bundle_manifest import SOURCE, BundleError, Manifest, parse_manifest
-from ._bundle_reader import Bundle, Standing, admit, opened
+from ._bundle_manifest import HELPERS, SOURCE, BundleError, Manifest, parse_manifest
+from ._bundle_reader import Bundle, Standing, admit, architecture, opened
 from ._bundle_trust import SIGNATURE, read_sums
+from ._helpers import place_of
 from ._ledger import Ledger, write_file
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ def _keep(site: Site, bundle: Bundle, images: dict[str, str]) -> None:
         for path in bundle.unpack(Path(partial) / "files", SOURCE):
             path.chmod(0o644)
             path.replace(root / SOURCE)
+        for path in bundle.unpack(Path(partial) / HELPERS, f"{HELPERS}/{architecture()}/"):
+            path.chmod(0o755)
+            place_of(root, path.name).parent.mkdir(mode=0o755, exist_ok=True)
+            path.replace(place_of(root, path.name))
     directory = site.ledger.release_directory(manifest.version)
     directory.mkdir(mode=0o711, exist_ok=True)
     record = {"commit": manifest.commit, "images": images, "manifest": manifest.sha256}

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._engine import Plan, Step
 from ._errors import SlipwayError
+from ._helpers import program
 from ._ledger import sync_directory
 from ._manifest import check_files
 from ._stored import finish, piped, send
@@ -43,10 +43,7 @@ def export(site: Site, backup: str, recipients: Sequence[str], owner: int) -> Pl
     path = export_path(site, backup)
 
     def encrypt() -> dict[str, Any]:
-        if shutil.which("age") is None:
-            raise SlipwayError(
-                "age is not on this host, and a backup leaves it only encrypted: install age (apt-get install age)"
-            )
+        age = program(site.ledger.root, "age", "a backup leaves it only encrypted")
         damaged = check_files(site, backup)
         if damaged:
             raise SlipwayError("; ".join(damaged))
@@ -56,7 +53,7 @@ def export(site: Site, backup: str, recipients: Sequence[str], owner: int) -> Pl
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         keys = [word for name in recipients for word in ("--recipient", name)]
         with tempfile.TemporaryFile() as errors:
-            argv = ["age", "--encrypt", *keys, "--output", str(partial)]
+            argv = [age, "--encrypt", *keys, "--output", str(partial)]
             process = site.runner.stream(argv, errors)
             send(site.backups / backup, piped(process.stdin), f"{backup}/")
             finish(process, errors, ["age", "--encrypt"])

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Callable
 
 from ansible_collections.slipway.release.plugins.module_utils._bundle_controller import LOCK, program
@@ -19,6 +19,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest i
     CONTROLLER,
     EVIDENCE,
     LIBRARY,
+    NOTES,
     SOURCE,
     WHEELS,
     Manifest,
@@ -27,12 +28,18 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_reader imp
 from ansible_collections.slipway.release.plugins.module_utils._bundle_sbom import PATH as BILL
 from ansible_collections.slipway.release.plugins.module_utils._bundle_sbom import bill_of_materials
 from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import Contents
+from ansible_collections.slipway.release.plugins.module_utils._changelog import (
+    ChangelogError,
+    customer_notes,
+    parse,
+)
 from ansible_collections.slipway.release.plugins.module_utils._compose import Compose, Docker
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._process import Runner
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile
 from ansible_collections.slipway.release.plugins.module_utils._stored import sha256_of
+from ansible_collections.slipway.release.plugins.plugin_utils._release_notes import as_markdown, as_text
 
 _MODULES = "plugins/module_utils/"
 _DIRECTIVE = re.compile(r"\s*#\s*([A-Za-z]+)\s*=\s*(\S+)\s*")
@@ -98,10 +105,34 @@ def gather(  # noqa: PLR0913, PLR0917 - what a bundle is made of
     taken = {*own, BILL, CONTROLLER} & set(release.files)
     if taken:
         raise SlipwayError(f"{min(taken)} in the bundle is Slipway's own: give the file another place")
-    everything = {**release.files, **own}
+    # notes that were given are somebody's own
+    everything = {**_notes(runner, profile, release, commit, scratch, warn), **release.files, **own}
     bill = scratch / BILL
     bill.write_bytes(bill_of_materials(profile.name, release.version, saved.images, everything))
     return Contents(profile.name, release.version, commit, services, saved, {**everything, BILL: bill})
+
+
+def _notes(  # noqa: PLR0913, PLR0917 - what they are made of
+    runner: Runner, profile: Profile, release: Release, commit: str, scratch: Path, warn: Callable[[str], None]
+) -> dict[str, Path]:
+    """The release notes for customers, as files; none where the changelog has none."""
+    changelog = f"{commit}:{profile.repository.changelog}"
+    done = runner.run(["git", "-C", str(release.source), "show", changelog], check=False, timeout=600)
+    try:
+        notes = customer_notes(parse(done.stdout, release.version))
+    except ChangelogError as error:
+        warn(f"the bundle gets no release notes: {error}")
+        return {}
+    if notes.empty:
+        warn(f"the bundle gets no release notes: the changelog's entry for {release.version} tells customers nothing")
+        return {}
+    written = {
+        NOTES: as_markdown(profile.name, notes),
+        str(PurePosixPath(NOTES).with_suffix(".txt")): as_text(profile.name, notes),
+    }
+    for name, text in written.items():
+        (scratch / name).write_text(text, "utf-8")
+    return {name: scratch / name for name in written}
 
 
 def _bundle_source(runner: Runner, release: Release, commit: str, scratch: Path) -> None:

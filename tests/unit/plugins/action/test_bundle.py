@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.action import bundle as action
@@ -84,7 +85,7 @@ class Shop:
         program.write_text(DOCKER.replace("HERE", str(directory)))
         program.chmod(0o700)
 
-    def write(self, **changes: object) -> None:
+    def write(self, **changes: object) -> dict[str, Any]:
         """Write the bundle as the action does, without Ansible around it."""
         self.tell_images()
         given = {
@@ -105,7 +106,7 @@ class Shop:
             "base": None,
             **changes,
         }
-        action._written(given, check=False)
+        return action._written(given, check=False)
 
     def commit_library(self) -> Path:
         """Let the library be what a controller is made of, and one package what it needs; returns where that lies."""
@@ -296,6 +297,67 @@ def test_a_bundle_is_written_with_a_warning_about_such_a_dockerfile(shop: Shop) 
     told = " ".join(done.stdout.split())
     assert "[WARNING]: dockerfile_inline of web names docker/dockerfile:1 as its syntax" in told
     assert shop.made.sums.exists()
+
+
+CHANGELOG = """# Changelog
+
+## [1.1.0] - 2026-11-20
+
+### Added
+
+- Campaigns can be paused.
+
+### Internal
+
+- Another linter.
+"""
+
+
+def with_changelog(shop: Shop, text: str) -> None:
+    (shop.source / "CHANGELOG.md").write_text(text)
+    git(shop.source, "add", ".")
+    git(shop.source, "commit", "--quiet", "--message=two")
+    git(shop.source, "tag", "--force", "1.1.0")
+
+
+def notes_in(shop: Shop) -> dict[str, str]:
+    with opened(RUNNER, shop.made.sums, shop.made.signers) as bundle:
+        bundle.unpack(shop.directory / "unpacked", "release-notes")
+    return {path.name: path.read_text() for path in (shop.directory / "unpacked").iterdir()}
+
+
+@pytest.mark.promise("X1")
+def test_release_notes_for_customers_go_in(shop: Shop) -> None:
+    with_changelog(shop, CHANGELOG)
+    shop.write()
+    notes = notes_in(shop)
+    assert sorted(notes) == ["release-notes.md", "release-notes.txt"]
+    for text in notes.values():
+        assert text.splitlines()[0].endswith("swarm 1.1.0 of 2026-11-20")
+        assert "Campaigns can be paused." in text
+        assert "linter" not in text
+
+
+def test_release_notes_that_are_given_go_in_instead(shop: Shop) -> None:
+    with_changelog(shop, CHANGELOG)
+    (shop.directory / "own.md").write_text("Ours.\n")
+    shop.write(files=[{"src": str(shop.directory / "own.md"), "dest": "release-notes.md"}])
+    assert notes_in(shop)["release-notes.md"] == "Ours.\n"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("", "the changelog has no entry for 1.1.0"),
+        (CHANGELOG.replace("Added", "Chore"), "the changelog's entry for 1.1.0 tells customers nothing"),
+    ],
+)
+def test_a_release_without_notes_is_bundled_with_a_warning(shop: Shop, text: str, reason: str) -> None:
+    with_changelog(shop, text)
+    told: list[str] = shop.write()["warnings"]
+    (warning,) = told
+    assert warning.startswith(f"the bundle gets no release notes: {reason}")
+    assert notes_in(shop) == {}
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _bundle_load, _bundle_take
 from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import BundleError
+from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import architecture
 from ansible_collections.slipway.release.plugins.module_utils._bundle_take import brought_images, take
 from ansible_collections.slipway.release.plugins.module_utils._compose import Compose, Docker
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
@@ -89,6 +90,20 @@ def test_a_bundle_is_taken_once(made: Made, taking: Taking) -> None:
     assert brought_images(taking.ledger, "1.1.0", "5" * 40) is None
     assert taking.files == {"lock", "source.bundle", "releases/1.1.0/bundle.json"}
     assert taking.take(made) == {"changed": False, "version": "1.1.0", "commit": COMMIT, "loaded": []}
+
+
+@pytest.mark.promise("X1")
+def test_programs_for_this_host_s_architecture_are_kept(taking: Taking, tmp_path: Path) -> None:
+    other = "arm64" if architecture() == "amd64" else "amd64"
+    files = {f"helpers/{architecture()}/age": b"ours", f"helpers/{other}/age": b"theirs", "source.bundle": b"# v2\n"}
+    taking.take(make(tmp_path / "brings", files=files))
+    assert {name for name in taking.files if name.startswith("helpers/")} == {"helpers/age"}
+    age = taking.ledger.root / "helpers/age"
+    assert (age.read_bytes(), age.stat().st_mode & 0o777) == (b"ours", 0o755)
+    # the next bundle's takes its place
+    files[f"helpers/{architecture()}/age"] = b"newer"
+    taking.take(make(tmp_path / "next", "1.2.0", files=files))
+    assert age.read_bytes() == b"newer"
 
 
 def test_looking_changes_nothing(made: Made, taking: Taking) -> None:

@@ -34,9 +34,11 @@ class Runner(HostRunner):
 
     def __init__(self, program: Path) -> None:
         self.program = program
+        self.called = ""
 
     def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
-        assert argv[0] == "age"
+        assert Path(argv[0]).name == "age"
+        self.called = argv[0]
         return super().stream([str(self.program), *argv[1:]], errors)
 
 
@@ -87,6 +89,18 @@ def test_a_host_without_age_is_told_in_one_line(site: Site, monkeypatch: pytest.
     with pytest.raises(SlipwayError, match="age is not on this host"):
         run(site, [RECIPIENT])
     assert not export_path(site, "b1").exists()
+
+
+def test_a_host_without_age_uses_the_one_that_a_bundle_brought(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought = site.ledger.root / "helpers/age"
+    brought.parent.mkdir()
+    cast("Runner", site.runner).program.rename(brought)
+    cast("Runner", site.runner).program = brought
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    run(site, [RECIPIENT])
+    assert cast("Runner", site.runner).called == str(brought)
+    assert export_path(site, "b1").exists()
 
 
 def test_an_age_that_fails_leaves_nothing_to_be_fetched(site: Site) -> None:
