@@ -7,6 +7,7 @@ finds a database and a cache where it looks for them. Nothing that happens there
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,7 +106,8 @@ class Scratch:
 
     def ready(self, services: Services) -> bool:
         """Wait for the PostgreSQL that was begun, and take it into use; returns whether nobody had done so before."""
-        self._superuser = str(_given(services[self._site.profile.services.database]).get("POSTGRES_USER", "postgres"))
+        service = services[self._site.profile.services.database]
+        self._superuser = self._database_variables(service).get("POSTGRES_USER", "postgres")
         self._await_database()
         fresh = bool(self.database.missing_roles([_USED]))
         if fresh:
@@ -115,10 +117,17 @@ class Scratch:
     def _start_cache(self, name: str, service: Mapping[str, Any]) -> None:
         self._start(name, service, self._image(name, service), service.get("command") or [], _given(service))
 
-    def _start_database(self, name: str, service: Mapping[str, Any]) -> None:
+    def _database_variables(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """What its image makes the PostgreSQL of; Compose's secrets, which POSTGRES_*_FILE name, stay away."""
         variables = {key: value for key, value in _given(service).items() if key.startswith("POSTGRES_")}
+        if "POSTGRES_USER_FILE" in variables:
+            variables["POSTGRES_USER"] = self._site.profile.database.user
         # the application's database is made when it is restored, like the one that it is a copy of
-        variables.pop("POSTGRES_DB", None)
+        return {key: value for key, value in variables.items() if key != "POSTGRES_DB" and not key.endswith("_FILE")}
+
+    def _start_database(self, name: str, service: Mapping[str, Any]) -> None:
+        variables = self._database_variables(service)
+        variables.setdefault("POSTGRES_PASSWORD", secrets.token_hex(16))
         settings = [part for item in _HASTY for part in ("-c", item)]
         command = [*(service.get("command") or ["postgres"]), *settings]
         self._start(name, service, self._image(name, service), command, variables)

@@ -60,7 +60,7 @@ class Engine:
 
 def scratch(engine: Engine) -> Scratch:
     services = SimpleNamespace(web="web", database="postgres", cache="redis")
-    database = SimpleNamespace(name="orders")
+    database = SimpleNamespace(name="orders", user="orders_owner")
     profile: Any = SimpleNamespace(
         name="swarm", services=services, boot_variables=["SECRET_KEY_BASE"], database=database
     )
@@ -112,6 +112,19 @@ def test_the_web_service_gets_what_it_needs_to_boot_and_nothing_else(engine: Eng
     made = scratch(engine)
     made.begin(SERVICES, "b1", "swarm:1.0.0")
     assert engine.given[made.web_container(OLD)] == {"SECRET_KEY_BASE": "canary"}
+
+
+def test_a_secret_s_file_is_not_looked_for_and_a_password_of_its_own_does(engine: Engine) -> None:
+    variables = {"POSTGRES_PASSWORD_FILE": "/run/secrets/password", "POSTGRES_USER_FILE": "/run/secrets/user"}
+    services = {**SERVICES, "postgres": {"image": "postgres:17", "environment": variables}}
+    made = scratch(engine)
+    made.begin(services, "b1")
+    (given,) = engine.given.values()
+    assert set(given) == {"POSTGRES_USER", "POSTGRES_PASSWORD"}
+    assert given["POSTGRES_USER"] == "orders_owner"
+    assert len(given["POSTGRES_PASSWORD"]) == 32
+    made.ready(services)
+    assert made._superuser == "orders_owner"
 
 
 def test_nobody_is_let_in_before_the_backup_is_there_and_what_somebody_made_goes(engine: Engine) -> None:
