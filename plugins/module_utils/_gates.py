@@ -19,6 +19,7 @@ from ._backup_files import size_of, sources
 from ._changelog import Notes
 from ._compose import port_numbers
 from ._containers import ONE_AT_A_TIME, room_beside
+from ._dotenv import entry
 from ._errors import CommandError, SlipwayError
 from ._evidence import RELEASE_GATES
 from ._evidence import Evidence as ReleaseEvidence
@@ -248,6 +249,8 @@ class Gates:
 
     def secrets(self) -> str:
         """Every variable that the application needs."""
+        for name, value in self.site.environment.items():
+            entry(name, value)
         present = self.site.env_file.values()
         values = {**present, **self.site.environment}
         differing = sorted(name for name, value in self.site.environment.items() if present.get(name) != value)

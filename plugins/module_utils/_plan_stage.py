@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +91,15 @@ class _Staging:
     def built(self) -> bool:
         """Whether the release is recorded and all its images are still here."""
         release = self.site.ledger.release(self.version)
-        if release is None or any(getattr(release, key) not in (None, value) for key, value in self.composed().items()):
+        if release is None:
             return False
-        return all(self.site.docker.image_ids(release.images.values()).values())
+        files, profiles = self.composed()
+        same = release.compose_files in (None, files) and release.compose_profiles in (None, profiles)
+        return same and all(self.site.docker.image_ids(release.images.values()).values())
 
-    def composed(self) -> dict[str, list[str]]:
+    def composed(self) -> tuple[list[str], list[str]]:
         """The Compose files and profiles of which the release is made."""
-        profile = self.site.profile
-        return {"compose_files": list(profile.compose_files), "compose_profiles": list(profile.compose_profiles)}
+        return list(self.site.profile.compose_files), list(self.site.profile.compose_profiles)
 
     def build(self) -> dict[str, Any]:
         """Build, pull or find the images, keep them under names of our own, and record the release."""
@@ -114,8 +114,18 @@ class _Staging:
         for service, image in images.items():
             site.docker.tag(image, site.kept_name(service, self.version))
         migrations = migrations_in(site, self.source)
-        release = Release(self.version, self.commit, images, compose.references, migrations)
-        site.ledger.save_release(replace(release, **self.composed()))
+        files, profiles = self.composed()
+        site.ledger.save_release(
+            Release(
+                self.version,
+                self.commit,
+                images,
+                compose.references,
+                migrations,
+                compose_files=files,
+                compose_profiles=profiles,
+            )
+        )
         return {"images": {service: images[service] for service in site.code_services}}
 
     def _build_images(self, compose: Compose) -> dict[str, str]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import _dotenv
 from ._compose import Compose, Container, Docker
 from ._errors import SlipwayError
 from ._git import Checkout
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # Seconds for which a look at the containers holds, where nothing was changed here.
 FRESH = 0.3
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
 class EnvFile:
@@ -35,28 +34,22 @@ class EnvFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def _text(self) -> str:
+        """What it holds; empty where there is no file. What is no UTF-8 comes through as it is."""
+        return self.path.read_bytes().decode("utf-8", "surrogateescape") if self.path.is_file() else ""
+
     def values(self) -> dict[str, str]:
-        """The assignments in it, quotes taken off; empty where there is no file."""
-        if not self.path.is_file():
-            return {}
-        found = (_ASSIGNMENT.match(line) for line in self.path.read_text("utf-8").splitlines())
-        return {match[1]: match[2].strip().strip("\"'") for match in found if match}
+        """The assignments in it, as Compose reads them; empty where there is no file."""
+        return _dotenv.read(self._text())
 
     def assign(self, changes: dict[str, str], owner: tuple[int, int]) -> None:
         """Set some keys, keeping the order of lines, the comments, and the file's owner and mode."""
-        lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
-        missing = dict(changes)
-        for number, line in enumerate(lines):
-            match = _ASSIGNMENT.match(line)
-            if match and match[1] in changes:
-                lines[number] = f"{match[1]}={changes[match[1]]}"
-                missing.pop(match[1], None)
-        lines += [f"{key}={value}" for key, value in missing.items()]
+        content = _dotenv.changed(self._text(), changes).encode("utf-8", "surrogateescape")
         mode = 0o600
         if self.path.exists():
             status = self.path.stat()
             mode, owner = status.st_mode & 0o777, (status.st_uid, status.st_gid)
-        write_file(self.path, ("\n".join(lines) + "\n").encode(), mode=mode, owner=owner)
+        write_file(self.path, content, mode=mode, owner=owner)
 
     def restore(self, content: bytes, owner: tuple[int, int]) -> None:
         """Put back what the file held, byte for byte."""

@@ -184,6 +184,18 @@ def staging(taking: Taking, commit: str) -> _Staging:
     return way
 
 
+@pytest.mark.parametrize("files, built", [(["compose.yml"], True), (None, True), (["compose.yml", "more.yml"], False)])
+def test_a_release_that_is_to_be_made_of_other_compose_files_is_staged_anew(
+    taking: Taking, files: list[str] | None, *, built: bool
+) -> None:
+    profiles = None if files is None else list[str]()
+    vars(taking.site)["profile"] = SimpleNamespace(compose_files=("compose.yml",), compose_profiles=())
+    with taking.ledger.locked():
+        release = Release("1.1.0", COMMIT, {}, {}, [], compose_files=files, compose_profiles=profiles)
+        taking.ledger.save_release(release)
+    assert staging(taking, COMMIT).built() == built
+
+
 def test_git_finds_the_release_in_the_file(tmp_path: Path) -> None:
     origin = tmp_path / "origin"
 

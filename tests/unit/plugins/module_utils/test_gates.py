@@ -353,6 +353,12 @@ def test_a_vault_that_differs_from_what_runs_is_not_passed_over(tmp_path: Path) 
     assert "new release" in said
 
 
+def test_what_no_env_file_can_hold_is_refused(tmp_path: Path) -> None:
+    place = site(tmp_path)
+    place.environment["KEY"] = "a\0b"
+    assert "the value of KEY holds a NUL" in refusal(Gates(place, REQUEST), "secrets")
+
+
 def test_all_failures_come_at_once_and_none_hides_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
     answer = look(site(tmp_path), Request("deploy", "r1", "1.1.0", "1.1.0", time.time() + 999))

@@ -46,6 +46,14 @@ def test_single_keys_change_and_the_rest_stays_as_people_wrote_it(tmp_path: Path
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_what_is_no_utf_8_comes_through_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"# Schl\xfcssel\nA=1\nB=\xfc\n")
+    assert EnvFile(path).values() == {"A": "1", "B": "\udcfc"}
+    EnvFile(path).assign({"A": "2"}, OWNER)
+    assert path.read_bytes() == b"# Schl\xfcssel\nA=2\nB=\xfc\n"
+
+
 def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     EnvFile(path).assign({"SECRET": "x"}, OWNER)
