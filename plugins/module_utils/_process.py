@@ -59,6 +59,16 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**quiet(os.environ), "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
+def _account(uid: int) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        raise SlipwayError(
+            f"the application's checkout belongs to the user id {uid}, which has no account on this host: chown it to "
+            "one that has"
+        ) from None
+
+
 def _nothing() -> tuple[int, ...]:
     return ()
 
@@ -92,7 +102,7 @@ class HostRunner:
             whatever `check` says.
         """
         environment = _environment(env)
-        account = pwd.getpwuid(owner) if owner and os.geteuid() == 0 else None
+        account = _account(owner) if owner and os.geteuid() == 0 else None
         if account is not None:
             environment.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 from ansible_collections.slipway.release.plugins.module_utils._quiet import OFFLINE
@@ -83,3 +83,9 @@ def test_what_phones_home_is_told_not_to_and_whoever_runs_it_has_the_last_word(
     assert told["DOCKER_CLI_HINTS"] == "false"
     assert told["PIP_DISABLE_PIP_VERSION_CHECK"] == "0"
     assert not set(told) & set(OFFLINE) - set(os.environ)
+
+
+def test_an_owner_without_an_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(SlipwayError, match="belongs to the user id 54321, which has no account"):
+        HostRunner().run(["true"], owner=54321)
