@@ -147,8 +147,8 @@ class Checkout:
         return self.head() == commit and not self.changes()
 
     def differing(self, old: str, new: str) -> list[str]:
-        """The files that differ between two commits."""
-        return self._git("diff", "--name-only", old, new).splitlines()
+        """The files that differ between two commits; one that was moved differs in both places."""
+        return self._git("diff", "--name-only", "--no-renames", "-z", old, new).split("\0")[:-1]
 
     def class_lines(self, commit: str, *directories: str) -> str:
         """The lines of a commit's Ruby files that define a class."""

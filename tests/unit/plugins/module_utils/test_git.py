@@ -161,3 +161,14 @@ def test_files_at_a_commit_are_read_before_it_is_fetched_and_nothing_here_change
         assert place == checkout.directory
     with pytest.raises(CommandError), checkout.holding("0" * 40):
         pass
+
+
+def test_what_was_moved_differs_in_both_places_and_names_are_as_they_are(remote: Path, checkout: Checkout) -> None:
+    (remote / "m\u00f6bel.conf").write_text("one")
+    git(remote, "mv", "file", "moved")
+    git(remote, "add", "--all")
+    git(remote, "commit", "--quiet", "--message", "moved")
+    git(remote, "tag", "2.0.0")
+    checkout.fetch()
+    assert sorted(checkout.differing("1.1.0", "2.0.0")) == ["file", "moved", "m\u00f6bel.conf"]
+    assert checkout.differing("2.0.0", "2.0.0") == []
