@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def maintenance(site: Site, *, shown: bool) -> Plan:
     """Plan to let visitors see the maintenance page instead of the application, or the application again.
 
-    :raises SlipwayError: a run has the site, nothing stands here, or visitors would not see the page.
+    :raises SlipwayError: a run has the site, nothing stands here, visitors would not see the page, or what it hides is
+        half done.
     """
     state = site.ledger.state()
     if state.run is not None:
@@ -31,6 +32,13 @@ def maintenance(site: Site, *, shown: bool) -> Plan:
     if state.current is None:
         raise SlipwayError("no release stands here: there is nothing to put a page in front of")
     drain, web = site.profile.proxy.drain, site.profile.services.web
+    if not shown and state.candidate is not None:
+        raise SlipwayError(
+            f"release {state.candidate.version} was left half done ({state.candidate.phase}): deploy it again to go on, "
+            "or take it back by playbooks/rollback.yml; either takes the page down at its end"
+        )
+    if not shown and state.restoring is not None:
+        raise SlipwayError(f"{state.restoring.description}: {state.restoring.command} goes on and takes the page down")
     release = site.ledger.known_release(state.current)
     if not shown:
         steps: list[Step | tuple[Step, ...]] = [*answer_again(site, release), let_replaced_go(site, release)]

@@ -14,13 +14,23 @@ from ansible_collections.slipway.release.plugins.module_utils._compose import Co
 from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, Step
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._gates import Gates, Request
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
+from ansible_collections.slipway.release.plugins.module_utils._ledger import (
+    Before,
+    Candidate,
+    Ledger,
+    Release,
+    Restoring,
+)
 from ansible_collections.slipway.release.plugins.module_utils._plan_maintenance import maintenance
+from ansible_collections.slipway.release.plugins.module_utils._profile import Profile, Proxy
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
+from tests.unit.plugins.module_utils.application import PROFILE
+from tests.unit.plugins.module_utils.host import Host
 from tests.unit.plugins.module_utils.test_containers import OLD, made
 
 pytestmark = pytest.mark.promise("D4")
+CANDIDATE = Candidate("1.1.0", "migrating", Before("1.0.0", [], None))
 
 
 class World:
@@ -134,3 +144,33 @@ def test_a_deploy_says_that_the_page_is_up(world: World) -> None:
     world.page = None
     with pytest.raises(SlipwayError, match="what runs is not release"):
         gates.drift()
+
+
+@pytest.fixture
+def standing(tmp_path: Path) -> Site:
+    proxy = Proxy("nginx_reload", "web", "upstream/web.conf")
+    made = Site(replace(Profile.parse(PROFILE), state_directory=str(tmp_path), proxy=proxy), runner=Host())
+    with made.ledger.locked():
+        made.ledger.save_release(Release("1.0.0", "a" * 40, {}, {}, []))
+        made.ledger.update(current="1.0.0")
+    return made
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_where_a_release_stands_the_page_comes_and_goes(standing: Site, *, shown: bool) -> None:
+    assert maintenance(standing, shown=shown).steps
+
+
+@pytest.mark.parametrize(
+    "half, said",
+    [
+        ({"candidate": CANDIDATE}, r"release 1\.1\.0 was left half done \(migrating\)"),
+        ({"restoring": Restoring("b1", "b2", "now", uploads=True)}, "the restore of b1 was begun and did not end"),
+    ],
+)
+def test_over_what_is_half_done_it_stays(standing: Site, half: dict[str, Candidate | Restoring], said: str) -> None:
+    with standing.ledger.locked():
+        standing.ledger.update(**half)
+    with pytest.raises(SlipwayError, match=said):
+        maintenance(standing, shown=False)
+    assert maintenance(standing, shown=True).steps
