@@ -132,7 +132,7 @@ class _Restore:
         kept = place.with_name(f"{place.name}_kept_{self.note.stamp}")
 
         def done() -> bool:
-            return kept.exists() and place.exists()
+            return kept.exists() and place.exists() and not fresh.exists()
 
         def put_back() -> dict[str, Any]:
             # Where the old one is kept already, the new one was whole and only its last rename is left.
@@ -142,6 +142,9 @@ class _Restore:
                     place.rename(kept)
                 else:
                     kept.mkdir(mode=0o700)
+            elif place.exists() and any(place.iterdir()):
+                raise SlipwayError(f"{place} was made anew while {fresh} was to take its place: move it away")
+            # an empty one, as Docker makes it for a container that mounts it, is replaced
             fresh.rename(place)
             sync_directory(place.parent)
             return {f"kept {name}": str(kept)}

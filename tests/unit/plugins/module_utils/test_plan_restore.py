@@ -260,6 +260,32 @@ def test_uploads_killed_between_both_renames_are_put_back_by_a_rerun(
     finished(site, world)
 
 
+@pytest.mark.parametrize("again", ["empty", "full"])
+def test_uploads_that_were_made_anew_in_between_are_not_taken_for_those_of_the_backup(
+    site: Site, world: World, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """Docker makes an empty directory for a container that mounts it."""
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == "storage_restored":
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(Killed):
+            go(site)
+    (site.directory / "storage").mkdir()
+    if again == "full":
+        (site.directory / "storage/written").touch()
+        with pytest.raises(SlipwayError, match=r"storage was made anew while .*storage_restored was to take its place"):
+            go(site, "r2-before")
+        rename(site.directory / "storage", site.directory / "elsewhere")
+    go(site, "r2-before")
+    finished(site, world)
+
+
 def test_a_preview_changes_nothing(site: Site, world: World) -> None:
     outcome = preview(site, restore(site, "b1", "r1-before", uploads=True))
     assert "restore the database" in outcome.changed
