@@ -60,9 +60,10 @@ _END = """
     DROP EVENT TRIGGER slipway_locks; DROP EVENT TRIGGER slipway_rewrite;
     SET client_min_messages = warning; DROP SCHEMA slipway CASCADE;
 """
-# How many rows each table had written so far; the counters are the server's own and miss nothing on a quiet one.
+# How many rows each table had written so far; the counters are the server's own and miss nothing on a quiet one. Before
+# version 15 it has no way to be told to bring them up to date.
 WRITES = """
-    SELECT pg_stat_force_next_flush();
+    SELECT 'SELECT pg_stat_force_next_flush()' WHERE to_regproc('pg_stat_force_next_flush') IS NOT NULL \\gexec
     SELECT format('%s.%s', schemaname, relname), n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables;
 """
 
