@@ -34,8 +34,8 @@ def maintenance(site: Site, *, shown: bool) -> Plan:
     drain, web = site.profile.proxy.drain, site.profile.services.web
     if not shown and state.candidate is not None:
         raise SlipwayError(
-            f"release {state.candidate.version} was left half done ({state.candidate.phase}): deploy it again to go on, "
-            "or take it back by playbooks/rollback.yml; either takes the page down at its end"
+            f"release {state.candidate.version} was left half done ({state.candidate.phase}): deploy it again to go "
+            "on, or take it back by playbooks/rollback.yml; either takes the page down at its end"
         )
     if not shown and state.restoring is not None:
         raise SlipwayError(f"{state.restoring.description}: {state.restoring.command} goes on and takes the page down")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,22 @@ class DropScratchpad < ActiveRecord::Migration[7.2]
   end
 end
 """
+# A campaign's job does a hundred tasks at a time. Each hundred takes four seconds while Rails' own table says so, for
+# which no migration waits.
+SLOW = """
+CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM pg_sleep(4) FROM ar_internal_metadata WHERE key = 'slow'; RETURN NULL; END $$;
+CREATE OR REPLACE TRIGGER slow BEFORE UPDATE ON tasks FOR EACH STATEMENT EXECUTE FUNCTION slow();
+INSERT INTO ar_internal_metadata VALUES ('slow', 'yes', now(), now());
+WITH made AS (INSERT INTO campaigns (name, created_at, updated_at) VALUES ('takes long', now(), now()) RETURNING id)
+  INSERT INTO tasks (campaign_id, agent_id, created_at, updated_at)
+  SELECT made.id, (SELECT min(id) FROM agents), now(), now() FROM made, generate_series(1, 10000);
+"""
+LAUNCH = 'LaunchCampaignJob.perform_later(Campaign.find_by!(name: "takes long"))'
+ENDED = """
+SELECT campaigns.status, count(*) FILTER (WHERE tasks.status = 'done')
+FROM campaigns JOIN tasks ON tasks.campaign_id = campaigns.id WHERE name = 'takes long' GROUP BY campaigns.id
+"""
 STATE = "/var/lib/slipway/swarm"
 WEB = "label=com.docker.compose.service=web"
 
@@ -54,6 +72,18 @@ def writer(tmp_path: Path) -> Writer:
     return Writer(host.address, "swarm.example.test", password, tmp_path / "writes.jsonl", 280)
 
 
+@contextmanager
+def job_that_takes_long(sh: Sh, query: Sh) -> Iterator[None]:
+    """A job that takes minutes, or ends soon after this context does."""
+    query(SLOW)
+    try:
+        # nobody waits for Rails to boot: the deploy has a lot to do before it comes to the workers
+        sh(f"docker exec --detach $(docker ps --quiet --filter {WEB} | head -1) bin/rails runner '{LAUNCH}'")
+        yield
+    finally:
+        query("DELETE FROM ar_internal_metadata WHERE key = 'slow'")
+
+
 def failed(writes: list[Write]) -> Counter[str]:
     return Counter(f"{item.fate} {item.status or item.problem}" for item in writes if item.fate != "acknowledged")
 
@@ -63,14 +93,20 @@ def test_no_request_fails_while_a_release_with_a_migration_comes_and_goes(
 ) -> None:
     publish(VERSION, ADDITIVE)
     with writer:
-        there = play("deploy.yml", "-e", f"release_version={VERSION}")
+        with job_that_takes_long(sh, query):
+            there = play("deploy.yml", "-e", f"release_version={VERSION}")
         assert there.returncode == 0, there.output
         deployed = writer.writes()
+        # one that ran longer than the workers were given went back to its queue, and is named
+        pushed = there.record["hosts"][SITE]["pushed_back"]
+        assert (pushed["jobs"], [item.split()[0] for item in pushed["at_work"]]) == (1, ["LaunchCampaignJob"])
+        assert "  jobs    1 ran longer than worker_drain" in there.output
         back = play("rollback.yml")
         assert back.returncode == 0, back.output
     assert failed(deployed) == Counter()
     assert failed(writer.writes()) == Counter()
     assert len(deployed) > 200
+    assert fate(sh, query, pushed["at_work"][0].split()[1]) == ("done|10000", 2, 1)
     accounts = writer.accounts(sh)
     assert not accounts.lost
     assert not accounts.aside
@@ -105,6 +141,18 @@ def test_a_release_whose_schema_breaks_what_runs_on_comes_in_behind_the_maintena
     # nobody met the broken code, and nobody was left waiting
     assert set(failed(writer.writes())) == {"unknown 503"}
     assert not writer.accounts(sh).lost
+
+
+def fate(sh: Sh, query: Sh, job: str) -> tuple[str, int, int]:
+    """What became of the job that takes long, how often workers began it, and how often they ended it."""
+    deadline = time.monotonic() + 30
+    while not query(ENDED).startswith("done") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    workers = "$(docker ps --all --quiet --filter label=com.docker.compose.service=worker)"
+    log = sh(f"for one in {workers}; do docker logs $one 2>&1; done").splitlines()
+    own = [line for line in log if f"jid={job}" in line]
+    begun, ended = (sum(f"INFO: {word}" in line for line in own) for word in ("start", "done"))
+    return query(ENDED), begun, ended
 
 
 def test_the_maintenance_page_comes_and_goes(play: Play, types: Play, sh: Sh) -> None:
