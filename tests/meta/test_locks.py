@@ -7,10 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.promise("X1")
+
+RANGE = re.compile(r"([a-z0-9-]+)>=([\d.]+),<([\d.]+)")
 
 
 def pins(name: str) -> dict[str, tuple[str, frozenset[str]]]:
@@ -31,6 +34,22 @@ def test_what_a_run_needs_is_pinned_as_what_was_tested() -> None:
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {re.split(r"[<>=]", item)[0] for item in needed} | {"pip"} <= set(run)
     assert "pytest" not in run
+
+
+def test_both_ends_of_what_is_supported_are_installed_somewhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lowest, newest = pins("requirements-lowest.lock"), pins("requirements.lock")
+    ranges = {found[1]: found.groups()[1:] for item in project if (found := RANGE.fullmatch(item))}
+    assert len(ranges) == len(project)
+    for name, (low, _) in ranges.items():
+        version, hashes = lowest[name]
+        assert re.fullmatch(rf"{re.escape(low)}(\.0)*", version), name
+        assert hashes
+    low, end = ranges["ansible-core"]
+    major, minor = map(int, end.split("."))
+    assert newest["ansible-core"][0].startswith(f"{major}.{minor - 1}.")
+    said = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"]
+    assert said == f">={low}.0,<{end}.0"
 
 
 def test_a_run_needs_no_collection_but_this_one() -> None:

@@ -1,4 +1,7 @@
-"""The collection as somebody installs it who has no checkout: built, installed from its file, run from anywhere."""
+"""The collection as somebody installs it who has no checkout: built, installed from its file, run from anywhere.
+
+With both ends of the range of ansible-core that it says it works with: the newest is what requirements.lock pins.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = "docs/collection.md"
 VERBS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 LARGEST = 1_000_000
+LOWEST = "build/lowest"
+# those of this repository's own tests that play actions and the record, and are quick
+ON_CONTROLLER = [
+    *(f"tests/unit/plugins/action/test_{name}.py" for name in ("read_evidence", "read_reports")),
+    "tests/unit/plugins/callback/test_run_record.py",
+]
 # nobody answers there: whoever connects says so
 GONE = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_retries": 0}
 TOLD = {"application": {}, "application_environment": {}, "release_version": "1.2.0"}
@@ -26,13 +35,15 @@ TOLD = {"application": {}, "application_environment": {}, "release_version": "1.
 pytestmark = pytest.mark.promise("U1")
 
 
-def ansible(command: str, *arguments: str | Path, directory: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def ansible(
+    command: str, *arguments: str | Path, directory: Path, home: Path, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's commands where nothing points to the repository."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_", "PYTHON"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "ansible", command, *arguments],
+        [python, "-m", "ansible", command, *arguments],
         cwd=directory,
         env={
             **kept,
@@ -56,11 +67,28 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+known = pytest.mark.skipif(sys.version_info >= (3, 14), reason="ansible-core 2.19 knows Python up to 3.13")
+
+
+def lowest() -> Path:
+    """The environment of the lowest end, which is installed once."""
+    made = {**os.environ, "PYTHON": sys.executable}
+    subprocess.run(["scripts/setup", LOWEST, "requirements-lowest.lock"], cwd=ROOT, env=made, check=True)
+    return ROOT / LOWEST
+
+
+@pytest.fixture(scope="module", params=["newest", pytest.param("lowest", marks=known)])
+def python(request: pytest.FixtureRequest) -> str:
+    """An interpreter that has one of the two ends."""
+    return sys.executable if request.param == "newest" else str(lowest() / "bin/python")
+
+
 @pytest.fixture(scope="module")
-def home(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(built: Path, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of somebody who has installed it, from the file alone."""
     directory = tmp_path_factory.mktemp("home")
     own = {"HOME": str(directory), "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections")}
+    own["PATH"] = f"{Path(python).parent}:{os.environ['PATH']}"
     typed(PAGE, "ansible-galaxy collection install", directory=built.parent, environment=own)
     return directory
 
@@ -101,9 +129,11 @@ def test_what_is_installed_points_nowhere_outside(home: Path) -> None:
     assert [path for path in installed.rglob("*") if path.is_file() and str(ROOT).encode() in path.read_bytes()] == []
 
 
-def test_every_verb_can_be_typed_by_its_full_name(home: Path, elsewhere: Path) -> None:
+def test_every_verb_can_be_typed_by_its_full_name(python: str, home: Path, elsewhere: Path) -> None:
     names = [f"slipway.release.{verb}" for verb in VERBS]
-    done = ansible("playbook", "-i", "hosts.yml", "--syntax-check", *names, directory=elsewhere, home=home)
+    done = ansible(
+        "playbook", "-i", "hosts.yml", "--syntax-check", *names, directory=elsewhere, home=home, python=python
+    )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("playbook: ") == len(VERBS)
     assert str(ROOT) not in done.stdout
@@ -120,23 +150,51 @@ def test_every_verb_can_be_typed_by_its_full_name(home: Path, elsewhere: Path) -
     ],
 )
 def test_bad_input_is_refused_in_one_line_from_anywhere(
-    home: Path, elsewhere: Path, arguments: list[str], said: str
+    python: str, home: Path, elsewhere: Path, arguments: list[str], said: str
 ) -> None:
     done = ansible(
-        "playbook", "-vvv", "-i", "hosts.yml", "slipway.release.deploy", *arguments, directory=elsewhere, home=home
+        "playbook",
+        "-vvv",
+        "-i",
+        "hosts.yml",
+        "slipway.release.deploy",
+        *arguments,
+        directory=elsewhere,
+        home=home,
+        python=python,
     )
     assert done.returncode != 0
     assert any(said in line for line in done.stdout.splitlines()), done.stdout
     assert "Traceback" not in done.stdout
-    # but for the interpreter, which is this one
-    assert str(ROOT) not in re.sub(rf"{re.escape(str(ROOT))}/\.venv\S*", "", done.stdout)
+    # but for the interpreter
+    assert str(ROOT) not in re.sub(rf"{re.escape(str(ROOT))}/(\.venv|{LOWEST})\S*", "", done.stdout)
 
 
-def test_the_run_is_told_and_recorded_where_it_is_typed(home: Path, elsewhere: Path) -> None:
-    done = ansible("playbook", "-i", "hosts.yml", "slipway.release.unlock", directory=elsewhere, home=home)
+def test_the_run_is_told_and_recorded_where_it_is_typed(python: str, home: Path, elsewhere: Path) -> None:
+    done = ansible(
+        "playbook", "-i", "hosts.yml", "slipway.release.unlock", directory=elsewhere, home=home, python=python
+    )
     assert done.returncode != 0
     record = json.loads((elsewhere / "build/records/latest.json").read_text())
     assert record["verb"] == "unlock"
     assert (record["inventory"], record["hosts"]["site1"]["outcome"]) == (["hosts.yml"], "refused")
     assert "site1: unlock REFUSED, nothing was changed" in done.stdout
     assert f"record: build/records/{(elsewhere / 'build/records/latest.json').readlink()}" in done.stdout
+
+
+@known
+def test_what_runs_on_the_controller_does_with_the_lowest_too() -> None:
+    (packages,) = lowest().glob("lib/python*/site-packages")
+    # they stand before those that pytest comes from
+    script = "import sys, pytest, ansible.release as at; print(at.__file__); sys.exit(pytest.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "-q", *ON_CONTROLLER],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(packages)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith(f"{packages}/ansible/")
