@@ -26,6 +26,7 @@ lint: setup
 	ruff format --check
 	yamllint --strict .
 	ansible-lint
+	scripts/roles --check
 
 types: setup
 	mypy

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +62,18 @@ def test_every_entry_point_has_a_task_file_and_is_used(role: Path) -> None:
 def test_task_files_are_short(role: Path) -> None:
     for path in role.glob("tasks/*.yml"):
         assert len(path.read_text().splitlines()) <= 90, path
+
+
+def test_the_page_of_the_roles_is_what_they_say_and_a_change_is_noticed(tmp_path: Path) -> None:
+    for name in ("playbooks", "roles", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs/roles.md"
+    command = [sys.executable, tmp_path / "scripts/roles"]
+    subprocess.run(command, check=True)
+    assert page.read_text() == (ROOT / "docs/roles.md").read_text(), "run scripts/roles"
+    assert re.findall(r"^## (.*)", page.read_text(), re.MULTILINE) == [role.name for role in ROLES]
+    subprocess.run([*command, "--check"], check=True)
+    changed = tmp_path / "roles/monitor/defaults/main.yml"
+    changed.write_text(changed.read_text().replace("monitor_looks: 3", "monitor_looks: 4"))
+    assert subprocess.run([*command, "--check"], check=False, capture_output=True).returncode == 1
