@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -26,25 +26,35 @@ HERE = Path(__file__).parent
 SPECS = HERE / "awx_argument_specs.json"
 WAVES = [{"name": "canary", "limit": "customer-a"}, {"name": "all others", "limit": "sites:!customer-a"}]
 GIVEN = {"awx_project_url": "https://git.example.test/slipway.git", "awx_image": "registry.example.test/slipway:1"}
+DECLARED: dict[str, Any] = {"awx_waves": WAVES, "awx_credentials": ["prod ssh", "prod secrets"]}
 
 pytestmark = pytest.mark.promise("U3")
 
 
+class Given(NamedTuple):
+    """What a module was given, and whether it had been given otherwise before."""
+
+    module: str
+    arguments: Any
+    changed: bool
+
+
 def recorder(collection: Path) -> None:
-    """Write a collection awx.awx that only writes down what it is given."""
+    """Write a collection awx.awx that writes down what it is given, and knows what it was given before."""
     actions = collection / "plugins/action"
-    actions.mkdir(parents=True)
+    actions.mkdir(parents=True, exist_ok=True)
     for name in json.loads(SPECS.read_text())["modules"]:
         shutil.copy(HERE / "awx_recorder.py", actions / f"{name}.py")
 
 
 def declare(
     directory: Path, specs: Path = SPECS, **variables: object
-) -> tuple[subprocess.CompletedProcess[str], list[tuple[str, Any]]]:
+) -> tuple[subprocess.CompletedProcess[str], list[Given]]:
     """Play it against the recorder."""
     recorder(directory / "ansible_collections/awx/awx")
     recorded = directory / "recorded"
     recorded.touch()
+    before = len(recorded.read_text().splitlines())
     extra = json.dumps({**GIVEN, **variables})
     done = ansible_playbook(
         directory / "records",
@@ -56,12 +66,18 @@ def declare(
             "AWX_RECORDED": str(recorded),
         },
     )
-    return done, [tuple(json.loads(line)) for line in recorded.read_text().splitlines()]
+    return done, [Given(*json.loads(line)) for line in recorded.read_text().splitlines()[before:]]
 
 
 @pytest.fixture(scope="module")
-def declared(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
-    done, found = declare(tmp_path_factory.mktemp("awx"), awx_waves=WAVES, awx_credentials=["prod ssh", "prod secrets"])
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where an AWX is played, and what it was given is kept."""
+    return tmp_path_factory.mktemp("awx")
+
+
+@pytest.fixture(scope="module")
+def declared(place: Path) -> list[Given]:
+    done, found = declare(place, **DECLARED)
     assert done.returncode == 0, done.stdout
     return found
 
@@ -123,26 +139,42 @@ def test_the_page_s_commands_install_what_is_needed_and_declare_all(tmp_path: Pa
         "SLIPWAY_RECORD_DIR": str(tmp_path / "records"),
     }
     typed("docs/awx.md", "export", block=True, given={"@awx.yml": f"@{tmp_path}/awx.yml"}, environment=own)
-    found = [tuple(json.loads(line)) for line in (tmp_path / "recorded").read_text().splitlines()]
+    found = [Given(*json.loads(line)) for line in (tmp_path / "recorded").read_text().splitlines()]
     assert only(found, "project")["scm_url"] == "https://git.example.com/slipway.git"
     assert only(found, "workflow_job_template")["workflow_nodes"]
 
 
-def of(declared: list[tuple[str, Any]], module: str) -> Iterator[Any]:
-    return (arguments for name, arguments in declared if name == module)
+def of(declared: list[Given], module: str) -> Iterator[Any]:
+    return (item.arguments for item in declared if item.module == module)
 
 
-def only(declared: list[tuple[str, Any]], module: str) -> Any:  # noqa: ANN401 - JSON
+def only(declared: list[Given], module: str) -> Any:  # noqa: ANN401 - JSON
     (found,) = of(declared, module)
     return found
 
 
-def test_every_task_takes_what_awx_awx_takes_and_all_of_it_is_declared(declared: list[tuple[str, Any]]) -> None:
-    assert {name for name, _ in declared} == set(json.loads(SPECS.read_text())["modules"])
+def test_every_task_takes_what_awx_awx_takes_and_all_of_it_is_declared(declared: list[Given]) -> None:
+    assert {item.module for item in declared} == set(json.loads(SPECS.read_text())["modules"])
     playbooks = {arguments["playbook"] for arguments in of(declared, "job_template")}
     here = {f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml")}
     # those work with files of the controller, or declare all of this
     assert here - playbooks == {f"playbooks/{verb}.yml" for verb in ("awx", "bundle", "load", "support")}
+
+
+def test_what_is_declared_again_changes_nothing_and_another_survey_its_template_alone(
+    place: Path, declared: list[Given]
+) -> None:
+    assert all(item.changed for item in declared)
+    again, found = declare(place, **DECLARED)
+    assert [item for item in found if item.changed] == []
+    assert len(found) == len(declared)
+    assert re.search(r"localhost +: ok=\d+ +changed=0 ", again.stdout), again.stdout
+    templates = yaml.safe_load((ROOT / "roles/awx/vars/main.yml").read_text())["__awx_templates"]
+    (rollback,) = (item for item in templates if item["verb"] == "rollback")
+    rollback["asks"].remove("rollback_timeout")
+    _, found = declare(place, **DECLARED, __awx_templates=templates)
+    changed = [(item.module, item.arguments["name"]) for item in found if item.changed]
+    assert changed == [("job_template", "slipway rollback")]
 
 
 def test_what_awx_awx_does_not_take_is_refused(tmp_path: Path) -> None:
@@ -156,14 +188,14 @@ def test_what_awx_awx_does_not_take_is_refused(tmp_path: Path) -> None:
     assert found == []
 
 
-def test_a_deploy_is_never_sliced(declared: list[tuple[str, Any]]) -> None:
+def test_a_deploy_is_never_sliced(declared: list[Given]) -> None:
     templates = list(of(declared, "job_template"))
     assert {item["job_slice_count"] for item in templates} == {1}
     may = {item["playbook"] for item in templates if item["ask_job_slice_count_on_launch"]}
     assert may == {f"playbooks/{verb}.yml" for verb in ("monitor", "scan", "smoke_test", "status")}
 
 
-def test_a_survey_asks_for_what_the_played_roles_take(declared: list[tuple[str, Any]]) -> None:
+def test_a_survey_asks_for_what_the_played_roles_take(declared: list[Given]) -> None:
     options, asked = role_arguments(), 0
     for template in of(declared, "job_template"):
         assert template["survey_enabled"] == ("survey_spec" in template)
@@ -182,13 +214,13 @@ def test_a_survey_asks_for_what_the_played_roles_take(declared: list[tuple[str, 
     assert asked > 10
 
 
-def test_a_deploy_does_not_start_without_a_version(declared: list[tuple[str, Any]]) -> None:
+def test_a_deploy_does_not_start_without_a_version(declared: list[Given]) -> None:
     deploy = next(item for item in of(declared, "job_template") if item["playbook"] == "playbooks/deploy.yml")
     for survey in (deploy["survey_spec"], only(declared, "workflow_job_template")["survey_spec"]):
         assert [item["variable"] for item in survey["spec"] if item["required"]] == ["release_version"]
 
 
-def test_secrets_reach_a_job_in_its_environment_alone(declared: list[tuple[str, Any]]) -> None:
+def test_secrets_reach_a_job_in_its_environment_alone(declared: list[Given]) -> None:
     secrets = yaml.safe_load((ROOT / "roles/awx/defaults/main.yml").read_text())["awx_secrets"]
     kind = only(declared, "credential_type")
     assert set(kind["injectors"]) == {"env"}
@@ -204,7 +236,7 @@ def test_secrets_reach_a_job_in_its_environment_alone(declared: list[tuple[str, 
     assert given == [{"maintenance_state": "present"}, {"maintenance_state": "absent"}]
 
 
-def test_the_workflow_goes_wave_by_wave_and_nobody_goes_back_unasked(declared: list[tuple[str, Any]]) -> None:
+def test_the_workflow_goes_wave_by_wave_and_nobody_goes_back_unasked(declared: list[Given]) -> None:
     nodes = {node["identifier"]: node for node in only(declared, "workflow_job_template")["workflow_nodes"]}
     after = {
         name: {kind: [link["identifier"] for link in links] for kind, links in node["related"].items()}
@@ -234,7 +266,7 @@ def test_the_workflow_goes_wave_by_wave_and_nobody_goes_back_unasked(declared: l
     }
 
 
-def test_what_happens_by_itself_only_reads(declared: list[tuple[str, Any]]) -> None:
+def test_what_happens_by_itself_only_reads(declared: list[Given]) -> None:
     assert {item["unified_job_template"] for item in of(declared, "schedule")} == {"slipway monitor", "slipway report"}
     for item in of(declared, "schedule"):
         # AWX refuses a rule without a start and an interval
