@@ -68,6 +68,19 @@ def test_without_waves_all_sites_come_at_once_and_nothing_is_said_of_a_fleet(tmp
     assert not any(word in run.printed for word in ("TASK [Fleet", "TASK [Bake", "slipway.release.fleet", "\nfleet:"))
 
 
+def test_without_waves_each_site_may_go_by_itself_and_a_bad_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "ansible.builtin.host_pinned")
+    run = play(tmp_path, ["bad", "good"])
+    assert run.code != 0
+    assert run.outcomes == ["taken back", "deployed"]
+    assert [(tmp_path / name).read_text() for name in ("site1", "site2")] == ["1.1.0", "1.2.0"]
+    assert run.of("site2") == DEPLOY
+    # nothing in it is once for all, or stops all
+    assert "free strategy" not in run.printed
+
+
 def test_check_mode_looks_at_every_wave_and_asks_no_ledger(tmp_path: Path) -> None:
     run = play(tmp_path, ["good", "good"], "-e", "fleet_waves=1", "--check")
     assert run.code == 0, run.printed
