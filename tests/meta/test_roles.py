@@ -69,7 +69,7 @@ def test_the_page_of_the_roles_is_what_they_say_and_a_change_is_noticed(tmp_path
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "docs").mkdir()
     page = tmp_path / "docs/roles.md"
-    command = [sys.executable, tmp_path / "scripts/roles"]
+    command = [sys.executable, str(tmp_path / "scripts/roles")]
     subprocess.run(command, check=True)
     assert page.read_text() == (ROOT / "docs/roles.md").read_text(), "run scripts/roles"
     assert re.findall(r"^## (.*)", page.read_text(), re.MULTILINE) == [role.name for role in ROLES]
