@@ -76,7 +76,7 @@ def _untrusted(value: object) -> str:
     return f"{'!unsafe ' if isinstance(value, str) else ''}{json.dumps(value)}"
 
 
-def run(private: Path, playbook: str) -> Job:
+def run(private: Path, playbook: str, timeout: float = 280) -> Job:
     """Run a playbook of the project in the directory."""
     runner = [sys.executable, "-m", "ansible_runner", "run", str(private), "--ident", IDENT]
     # an execution environment has no settings of ours
@@ -89,7 +89,7 @@ def run(private: Path, playbook: str) -> Job:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=280,
+        timeout=timeout,
     )
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     return Job(done.returncode, output, _artifacts(private / f"artifacts/{IDENT}/job_events"))

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 import testinfra
+import yaml
 from testinfra.host import Host
 
 from lab import evidence, witness
 from lab.host import Host as LabHost
+from tests import awx_job
 from tests.typed import SHELL, typed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +61,16 @@ class Run:
         """How many tasks changed something."""
         found = re.search(r"changed=(\d+)", self.output)
         return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True)
+class JobRun(Run):
+    """A playbook that ran as a job of AWX.
+
+    :param artifacts: what AWX keeps of it.
+    """
+
+    artifacts: dict[str, Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -177,6 +189,36 @@ def types_on_host(site: str) -> Callable[..., str]:
     def run(page: str, begins: str, user: str = "deploy", directory: str = "/opt/swarm", **options: Any) -> str:  # noqa: ANN401 - those of `typed`
         there = ("docker", "exec", "--workdir", directory, LabHost(site).container)
         return typed(page, begins, through=(*there, "runuser", "-u", user, "--", *SHELL), **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def job(site: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., JobRun]:
+    """Play as AWX does, with answers to a survey and a credential's secret, which may be in nothing that AWX shows."""
+    listed = subprocess.run(
+        ["ansible-inventory", "-i", INVENTORY, "--list", "--export"], cwd=ROOT, capture_output=True, check=True
+    )
+    inventory: dict[str, Any] = json.loads(listed.stdout)
+    password = '{{ lookup("ansible.builtin.env", "SLIPWAY_VAULT_OPERATOR_PASSWORD", default=undef()) }}'
+    # the inventory's directory is another in a job
+    there = {"lab_directory": str(ROOT / "build/lab"), "vault_operator_password": password}
+    inventory["sites"]["vars"] |= {"ansible_host_key_checking": True, **there}
+
+    def run(playbook: str, **answers: object) -> JobRun:
+        secrets = yaml.safe_load(LabHost(site).secrets_file.read_text())
+        injected = {"SLIPWAY_VAULT_OPERATOR_PASSWORD": secrets["vault_operator_password"]}
+        private = tmp_path_factory.mktemp("job")
+        awx_job.lay_out(private, inventory, answers, limit=site, environment=injected)
+        done = awx_job.run(private, playbook, timeout=600)
+        kept = [path for path in (private / "artifacts").rglob("*") if path.is_file()]
+        told = {str(path): path.read_text() for path in kept} | {"stdout": done.output}
+        # ansible-runner's note of what it started has the environment too; AWX masks there what a credential injects
+        (note,) = (path for path in kept if path.name == "command")
+        told[str(note)] = str(json.loads(note.read_text())["command"])
+        assert [name for name, text in told.items() if any(value in text for value in secrets.values())] == []
+        record = json.loads((private / "project/build/records/latest.json").read_text())
+        return JobRun(done.returncode, done.output, record, done.artifacts)
 
     return run
 

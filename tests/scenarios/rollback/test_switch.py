@@ -14,7 +14,7 @@ import yaml
 
 from lab.host import Host as LabHost
 from lab.writer import Write, Writer
-from tests.scenarios.conftest import SITE, Run
+from tests.scenarios.conftest import SITE, JobRun, Run
 
 Play = Callable[..., Run]
 Sh = Callable[[str], str]
@@ -88,20 +88,21 @@ def failed(writes: list[Write]) -> Counter[str]:
     return Counter(f"{item.fate} {item.status or item.problem}" for item in writes if item.fate != "acknowledged")
 
 
-def test_no_request_fails_while_a_release_with_a_migration_comes_and_goes(
-    play: Play, writer: Writer, publish: Callable[..., None], sh: Sh, query: Sh
+@pytest.mark.promise("U3")
+def test_no_request_fails_while_jobs_of_awx_bring_a_release_with_a_migration_and_take_it_back(
+    job: Callable[..., JobRun], writer: Writer, publish: Callable[..., None], sh: Sh, query: Sh
 ) -> None:
     publish(VERSION, ADDITIVE)
     with writer:
         with job_that_takes_long(sh, query):
-            there = play("deploy.yml", "-e", f"release_version={VERSION}")
+            there = job("playbooks/deploy.yml", release_version=VERSION)
         assert there.returncode == 0, there.output
         deployed = writer.writes()
         # one that ran longer than the workers were given went back to its queue, and is named
         pushed = there.record["hosts"][SITE]["pushed_back"]
         assert (pushed["jobs"], [item.split()[0] for item in pushed["at_work"]]) == (1, ["LaunchCampaignJob"])
         assert "  jobs    1 ran longer than worker_drain" in there.output
-        back = play("rollback.yml")
+        back = job("playbooks/rollback.yml")
         assert back.returncode == 0, back.output
     assert failed(deployed) == Counter()
     assert failed(writer.writes()) == Counter()
@@ -114,6 +115,15 @@ def test_no_request_fails_while_a_release_with_a_migration_comes_and_goes(
     assert back.record["hosts"][SITE]["rails_boots"] == 0
     assert query("SELECT count(*) FROM information_schema.columns WHERE column_name = 'remark'") == "1"
     assert sh(f"docker ps --all --filter {WEB} --filter status=exited --quiet | wc -l").strip() == "2"
+    # what AWX keeps leads to all that the site knows of it
+    for done, verb, outcome, runs in (
+        (there, "deploy", "deployed", VERSION),
+        (back, "rollback", "taken back", "1.1.0"),
+    ):
+        left = done.artifacts["slipway"][SITE]
+        told = {"verb": verb, "release": VERSION, "outcome": outcome, "runs": runs, "verdict": "hold"}
+        assert left == {**told, "record": left["record"]}
+        assert json.loads(sh(f"cat {STATE}/runs/{left['record']}.json"))["owner"] == "anna@awx-job-7"
 
 
 @pytest.mark.timeout(600)
