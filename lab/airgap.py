@@ -1,8 +1,10 @@
 """A network without a way out, on which every packet that tries to leave is counted.
 
 A host is moved to it. There it has a default route and a resolver, as a host with a network has: without them what is
-tried would end inside the host, where nobody counts it. Both lead to this machine, which counts at the bridge, and
-refuses. Names that Docker's own resolver cannot answer leave the host too, as questions to the resolver.
+tried would end inside the host. Both lead to this machine, which counts at the bridge, and refuses. Names that Docker's
+own resolver cannot answer leave the host too, as questions to the resolver.
+
+It is counted twice: on the host, where its processes and its containers send it to the wire, and at the bridge.
 """
 
 from __future__ import annotations
@@ -24,22 +26,27 @@ SUBNET = "10.88.0.0/24"
 GATEWAY = "10.88.0.1"
 RESOLVER = "198.51.100.53"  # of a range that is nobody's (RFC 5737)
 TABLE = "slipway_lab_airgap"
-RULES = f"""
+COUNTING = f"""
 table inet {TABLE} {{}}
 delete table inet {TABLE}
 table inet {TABLE} {{
   counter dns {{}}
   counter egress {{}}
   set seen {{ type ipv4_addr . inet_proto . inet_service; flags dynamic; size 4096; }}
-  chain before {{
-    type filter hook prerouting priority raw; policy accept;
-    iifname != "{BRIDGE}" accept
+  chain leaving {{
     ip daddr {SUBNET} accept
     # what the kernel says to its own wire when an interface comes up leaves no bridge
     ip6 daddr ff02::/16 accept
     meta l4proto {{ tcp, udp }} th dport 53 counter name dns
     meta l4proto {{ tcp, udp }} update @seen {{ ip daddr . meta l4proto . th dport }}
     counter name egress
+  }}
+"""
+AT_THE_BRIDGE = f"""{COUNTING}
+  chain before {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "{BRIDGE}" accept
+    jump leaving
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited
   }}
@@ -56,6 +63,15 @@ class Tried:
     seen: tuple[str, ...]
 
 
+def _on_the_host(wire: str) -> str:
+    """The rules of a host that count what it sends to its wire, whoever on it does."""
+    chains = "\n".join(
+        f'chain {hook} {{ type filter hook {hook} priority raw; policy accept; oifname "{wire}" jump leaving; }}'
+        for hook in ("output", "forward")
+    )
+    return f"{COUNTING}\n{chains}\n}}\n"
+
+
 def address(host: Host) -> str:
     """The address of a host on this network."""
     return f"10.88.0.{host.address.rpartition('.')[2]}"
@@ -65,7 +81,7 @@ def isolate(host: Host) -> None:
     """Move a host to the network without a way out."""
     with hosts.engine() as client:
         _make_network(client)
-    _nft(RULES)
+    _nft(AT_THE_BRIDGE)
     run(["docker", "network", "disconnect", LABEL, host.container])
     run(["docker", "network", "connect", "--ip", address(host), NETWORK, host.container])
     host.sh(
@@ -73,6 +89,8 @@ def isolate(host: Host) -> None:
         # Docker's file is a mount that cannot be replaced, and may be written
         f"echo nameserver {RESOLVER} >/etc/resolv.conf"
     )
+    wire = host.sh(f"ip -oneline -4 address show to {SUBNET}").split()[1]
+    _nft(_on_the_host(wire), on=host)
     key = " ".join(host.sh("cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
     with hosts.KNOWN_HOSTS.open("a") as known:
         known.write(f"{address(host)} {key}\n")
@@ -93,20 +111,16 @@ def _make_network(client: docker.DockerClient) -> None:
         )
 
 
-def _nft(rules: str, *arguments: str) -> str:
-    """Change or read this machine's packet filter, with the program that the hosts' image has."""
-    return run(
-        [
-            *("docker", "run", "--rm", "--interactive", "--network", "host", "--cap-add", "NET_ADMIN"),
-            *("--label", LABEL, "--entrypoint", "nft", images.HOST, *(arguments or ("--file", "-"))),
-        ],
-        stdin=rules.encode(),
-    )
+def _nft(rules: str, *arguments: str, on: Host | None = None) -> str:
+    """Change or read the packet filter of this machine, or of a host, with the program that the hosts' image has."""
+    place = ("run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN", "--label", LABEL, "--entrypoint", "nft")
+    program = (*place, "--interactive", images.HOST) if on is None else ("exec", "--interactive", on.container, "nft")
+    return run(["docker", *program, *(arguments or ("--file", "-"))], stdin=rules.encode())
 
 
-def tried() -> Tried:
-    """What tried to leave since the counting began, or began anew."""
-    told = json.loads(_nft("", "--json", "list", "table", "inet", TABLE))["nftables"]
+def tried(on: Host | None = None) -> Tried:
+    """What tried to leave since the counting began, or began anew: as the bridge saw it, or one host."""
+    told = json.loads(_nft("", "--json", "list", "table", "inet", TABLE, on=on))["nftables"]
     counters = {item["counter"]["name"]: item["counter"]["packets"] for item in told if "counter" in item}
     elements = next(item["set"].get("elem", []) for item in told if "set" in item)
     places = [item["elem"]["val"] if "elem" in item else item for item in elements]
@@ -114,10 +128,11 @@ def tried() -> Tried:
     return Tried(counters["egress"], counters["dns"], tuple(seen))
 
 
-def begin_anew() -> None:
-    """Count from nothing."""
-    _nft("", "reset", "counters", "table", "inet", TABLE)
-    _nft("", "flush", "set", "inet", TABLE, "seen")
+def begin_anew(*on: Host) -> None:
+    """Count from nothing: at the bridge, and on some hosts."""
+    for place in (*on, None):
+        _nft("", "reset", "counters", "table", "inet", TABLE, on=place)
+        _nft("", "flush", "set", "inet", TABLE, "seen", on=place)
 
 
 def stands() -> bool:

@@ -50,7 +50,7 @@ def site() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def counted() -> None:
     """What tries to leave is counted from the first test on."""
-    airgap.begin_anew()
+    airgap.begin_anew(SITE, BASTION)
 
 
 def copied(source: Host, files: str, target: Host | Path, place: str = "") -> None:

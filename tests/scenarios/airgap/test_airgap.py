@@ -18,7 +18,7 @@ from lab import airgap
 from lab.host import Host
 from lab.swarm import OWNER
 from lab.witness import Witness
-from tests.scenarios.airgap.conftest import HOME, MEDIUM, SIGNERS, SITE, on
+from tests.scenarios.airgap.conftest import BASTION, HOME, MEDIUM, SIGNERS, SITE, on
 from tests.scenarios.conftest import ROOT, Run
 from tests.typed import commands, typed
 
@@ -160,7 +160,8 @@ def test_the_site_s_records_are_handed_back() -> None:
 
 @pytest.mark.promise("X2")
 def test_nothing_tried_to_leave_and_what_tries_is_counted() -> None:
-    assert airgap.tried() == airgap.Tried(0, 0, ())
+    # at the bridge, and on each host by what it sends itself
+    assert [airgap.tried(place) for place in (None, SITE, BASTION)] == [airgap.Tried(0, 0, ())] * 3
     SITE.sh("! getent hosts registry.example.test; ! timeout 5 bash -c '</dev/tcp/192.0.2.1/443' 2>/dev/null")
     web = "$(docker ps --quiet --filter label=com.docker.compose.service=web | head -1)"
     SITE.sh(f"! timeout 20 docker exec {web} getent hosts app.example.test")
@@ -169,6 +170,10 @@ def test_nothing_tried_to_leave_and_what_tries_is_counted() -> None:
     assert f"{airgap.RESOLVER} udp 53" in control.seen
     assert control.questions >= 2
     assert control.packets > control.questions
+    there = airgap.tried(SITE)
+    assert there.seen == control.seen
+    assert there.questions >= 2
+    assert there.packets > there.questions
 
 
 def kill_tree(process: int) -> None:
