@@ -18,7 +18,8 @@ from lab import airgap
 from lab.host import Host
 from lab.swarm import OWNER
 from lab.witness import Witness
-from tests.scenarios.airgap.conftest import BASTION, HOME, MEDIUM, SIGNERS, SITE, on
+from tests.scenarios.airgap import closure
+from tests.scenarios.airgap.conftest import BASTION, HOME, MEDIUM, SIGNERS, SITE, WORKSHOP, copied, on
 from tests.scenarios.conftest import ROOT, Run
 from tests.typed import commands, typed
 
@@ -174,6 +175,27 @@ def test_nothing_tried_to_leave_and_what_tries_is_counted() -> None:
     assert there.seen == control.seen
     assert there.questions >= 2
     assert there.packets > there.questions
+
+
+@pytest.mark.promise("X1", "X2")
+def test_of_a_project_with_overrides_profiles_and_monitoring_nothing_is_missing(play: Play, bastion: Host) -> None:
+    before = [airgap.tried(place) for place in (None, bastion)]
+    assert not bastion.sh("docker image ls --quiet")
+    directory = closure.write(WORKSHOP, HOME, f"{HOME}/allowed_signers")
+    copied(WORKSHOP, directory, bastion, MEDIUM)
+    given = {**closure.GIVEN, "load_path": f"{MEDIUM}/atlas-2.0.0.sums", "load_signers": SIGNERS}
+    loaded = play("playbooks/load.yml", "--limit", bastion.name, "-e", json.dumps(given), inventory=INVENTORY)
+    assert loaded.returncode == 0, loaded.output
+    closure.install(bastion)
+    closure.name_images(bastion)
+    wanted = set(closure.compose(bastion, "config --images").split())
+    assert wanted == {"atlas:2.0.0", "atlas-store:8.1", "atlas-metrics:3.4"}
+    # these and no other: not what an override replaced, not what a profile would need that is not in use
+    there = bastion.sh("docker image ls --format '{{.Repository}}:{{.Tag}}'").split()
+    assert {name for name in there if not name.startswith("slipway/")} == wanted
+    closure.compose(bastion, "up --detach --wait --wait-timeout 60 --no-build --pull never")
+    assert sorted(closure.compose(bastion, "ps --services").split()) == ["metrics", "store", "web", "worker"]
+    assert [airgap.tried(place) for place in (None, bastion)] == before
 
 
 def kill_tree(process: int) -> None:
