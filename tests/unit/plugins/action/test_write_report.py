@@ -79,20 +79,20 @@ def test_what_customers_were_told_is_on_the_page(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     entry = {"id": "1" * 40, "site": "site1", "application": "swarm", "release": "1.1.0", "about": "r1"}
     when = {"at": "2026-11-20T08:00:00.000Z", "changed": "2026-11-20T08:00:01.000Z", "attempts": 1}
-    for name, told in {
+    entries: dict[str, dict[str, Any]] = {
         "start": {"event": "start", "channel": "mail", "state": "sent", "detail": None},
         "success": {"event": "success", "channel": "webhook", "state": "failed", "detail": "<b>refused</b>"},
         "window": {"event": "window", "channel": "file", "state": "sending", "detail": None},
         "notes": {"event": "notes", "channel": "mail", "state": "sent", "detail": None, "release": "9.9.9"},
-    }.items():
+    }
+    for name, told in entries.items():
         (place / f"{name}-1.1.0-x.json").write_text(json.dumps({**entry, **when, **told}))
     (place / "rollback-1.1.0-mail-1.json").write_text("{")
     (place / "rollback-9.9.9-mail-1.json").write_text("{")
     done = write(tmp_path / "play", reports, {**data, "outbox": str(outbox)})
     assert done.returncode == 0, done.stdout
     written = json.loads((reports / "site1-1.1.0.json").read_text())["announced"]
-    told = {(item["event"], item["channel"], item["state"]) for item in written}
-    assert told == {
+    assert {(item["event"], item["channel"], item["state"]) for item in written} == {
         ("start", "mail", "sent"),
         ("success", "webhook", "failed"),
         ("window", "file", "unknown"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _probe
+from ansible_collections.slipway.release.plugins.module_utils import _integrity, _probe
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._probe import KINDS, Prober, Request
@@ -101,7 +101,7 @@ def test_what_the_profile_has_leaves_an_observation_even_where_nothing_can_be_se
 
     for name in ("probe_workers", "probe_health", "probe_flow", "probe_exposure"):
         monkeypatch.setattr(_probe, name, broken)
-    monkeypatch.setattr(_probe.integrity, "look", broken)
+    monkeypatch.setattr(_integrity, "look", broken)
     seen = prober().run(Request(tuple(ASKED_FOR))).observations
     assert {item.probe for item in seen} == set(ASKED_FOR.values())
     assert {item.ok for item in seen} == {None}

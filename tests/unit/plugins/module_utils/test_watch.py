@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _guard, _watch
+from ansible_collections.slipway.release.plugins.module_utils import _alert, _guard, _watch
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
@@ -220,19 +220,20 @@ def test_what_only_warns_is_told_once_until_it_is_well_again(world: World) -> No
     for _ in range(2):
         world.look()
     assert world.events == []
-    for _ in range(20):
+    for _ in range(8):
         assert world.look() == ("hold", 0)
     (alert,) = world.alerts
     assert (alert["event"], alert["next"]) == ("warning", "nothing is taken back for it")
     assert alert["reason"] == "P1 New errors: web: NoMethodError: as told"
     assert world.undone == []
     # well for a while, and ill anew: that is not flapping
-    world.sees = well_logged
-    for _ in range(_watch.WELL - 1):
-        world.look()
-    world.sees = failing
-    for _ in range(5):
-        world.look()
+    for _ in range(2):
+        world.sees = well_logged
+        for _ in range(_watch.WELL - 1):
+            world.look()
+        world.sees = failing
+        for _ in range(5):
+            world.look()
     assert world.events == ["warning"]
     world.sees = well_logged
     for _ in range(_watch.WELL):
@@ -279,8 +280,8 @@ def test_a_warning_goes_to_whoever_hears_of_a_breach_and_a_shadow_tells_nobody(
         sent.extend((item["channel"], item["message"]["event"]) for item in pending)
         return [], []
 
-    monkeypatch.setattr(_watch.alert, "deliver", deliver)
-    monkeypatch.setattr(_watch.alert, "channels", lambda _policy: ["webhook", "mail"])
+    monkeypatch.setattr(_alert, "deliver", deliver)
+    monkeypatch.setattr(_alert, "channels", lambda _policy: ["webhook", "mail"])
     world.sees = lambda: [*failing(), seen("job", "dead", ok=False)]
     for _ in range(5):
         world.look()
