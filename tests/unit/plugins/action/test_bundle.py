@@ -38,7 +38,7 @@ case "$*" in
 *"compose "*config*)
   for word; do case $last in --env-file) . "$word";; esac; last=$word; done
   grep -q "^SWARM_VERSION=1.1.0" HERE/out/.slipway-*/tree/.env || { echo 'env file .env not found' >&2; exit 1; }
-  [ "$SWARM_SECRET" = "not in the bundle" ] || { echo 'SWARM_SECRET must be set' >&2; exit 1; }
+  [ "$SWARM_SECRET" = "not-in-the-bundle" ] || { echo 'SWARM_SECRET must be set' >&2; exit 1; }
   sed "s/VERSION/$SWARM_VERSION/g" HERE/model.json;;
 "image inspect"*)
   shift 4
@@ -153,7 +153,7 @@ class Shop:
         return made
 
 
-ENVIRONMENT = {"SWARM_SECRET": "'not in the bundle'"}
+ENVIRONMENT = {"SWARM_SECRET": "not-in-the-bundle"}
 PROFILE = {
     "directory": "/srv/swarm",
     "name": "swarm",
@@ -195,7 +195,7 @@ def test_a_bundle_holds_what_the_release_needs(shop: Shop) -> None:
     purls = {item.get("purl") for item in json.loads((unpacked / "sbom.cdx.json").read_text())["components"]}
     assert "pkg:pypi/jinja2@3.1.6" in purls
     held = b"".join(content for path in unpacked.rglob("*") if path.is_file() for content in [path.read_bytes()])
-    assert b"not in the bundle" not in held
+    assert b"not-in-the-bundle" not in held
     assert sorted(path.name for path in shop.out.iterdir()) == [
         "swarm-1.1.0.001",
         "swarm-1.1.0.sums",
