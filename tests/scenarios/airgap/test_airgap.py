@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import subprocess
+import tarfile
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -196,6 +198,29 @@ def test_of_a_project_with_overrides_profiles_and_monitoring_nothing_is_missing(
     closure.compose(bastion, "up --detach --wait --wait-timeout 60 --no-build --pull never")
     assert sorted(closure.compose(bastion, "ps --services").split()) == ["metrics", "store", "web", "worker"]
     assert [airgap.tried(place) for place in (None, bastion)] == before
+
+
+@pytest.mark.promise("X2", "W1")
+def test_what_the_site_hands_back_is_read_where_help_is(play: Play, tmp_path: Path) -> None:
+    command = "playbooks/support.yml -i airgap -l lab-a"
+    SITE.sh(f"cd {CONTROLLER} && .venv/bin/ansible-playbook {command}", user=OWNER)
+    copied(SITE, f"{CONTROLLER}/build/support", tmp_path)
+    archive, pages = max(tmp_path.glob("lab-a-*.support.tar.gz")), tmp_path / "pages"
+    given = {"report_support": str(archive), "report_directory": str(pages)}
+    done = play("playbooks/report.yml", "--limit", "localhost", "-e", json.dumps(given), inventory="localhost,")
+    assert done.returncode == 0, done.output
+    found = {path.name: path.read_text() for path in pages.rglob("*.html")}
+    for version, words in (("1.1.0", "1.1.0"), ("1.2.0", "taken back")):
+        (page,) = [text for name, text in found.items() if version in name]
+        assert words in page
+        assert "swarm-postgres-1" in page
+    with tarfile.open(archive) as files:
+        told = b"".join(content.read() for item in files if (content := files.extractfile(item)))
+    assert b'"version": "1.2.0"' in told
+    secrets = yaml.safe_load(SITE.secrets_file.read_text()).values()
+    assert secrets
+    for text in (told.decode(), *found.values(), done.output):
+        assert not [secret for secret in secrets if secret in text or b64encode(secret.encode()).decode() in text]
 
 
 def kill_tree(process: int) -> None:
