@@ -27,6 +27,7 @@ from ._criteria import ROLLBACK, Criterion, Finding, State, Verdict, counted_bef
 from ._errors import LockedError, SlipwayError
 from ._guard import WATCH, Guard, cannot_arm, packed
 from ._ledger import WATCHED, Watch, entries, write_file
+from ._maintenance import Maintenance
 from ._metrics import ended, render
 from ._plan_rollback import migrations_to_undo, way_back
 from ._probe import Request, prober
@@ -216,6 +217,9 @@ class _Watcher:
             return self._close()
         if 0 <= now - self.memory.at.get("", 0.0) < self.policy.every / 2:
             return "looked a moment ago", 0
+        if self._page_is_up():
+            # what visitors see then says nothing about the release
+            return "the maintenance page is up", 0
         verdict, observations = self._see(now)
         self._log(now, verdict, observations)
         self._tell_blind(observations)
@@ -224,6 +228,13 @@ class _Watcher:
         said = self._act(verdict) if verdict.overall == ROLLBACK else verdict.overall
         self._deliver()
         return said, 0
+
+    def _page_is_up(self) -> bool:
+        try:
+            return Maintenance(self.site).container is not None
+        except SlipwayError:
+            # an engine that does not answer is for the probes to find
+            return False
 
     def _see(self, now: float) -> tuple[Verdict, list[Observation]]:
         """Look, and look again after a while at what looks bad: a breach counts when it lasts."""

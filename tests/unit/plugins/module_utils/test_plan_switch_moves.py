@@ -276,7 +276,7 @@ def test_workers_without_room_for_both_sets_end_before_the_others_start(
     if room == 2:
         first.apply()
     assert then.apply() == {"pushed_back": 1, "at_work": ["LaunchCampaignJob 1f"]}
-    both = ["quiet web-1 web-2", "start web-3 web-4"]
+    both = ["start web-3 web-4", "quiet web-1 web-2"]
     # the stopped make room, and their names are free when the others are made
     alone = ["end web-1 web-2", "start web-1 web-2", "live 2"]
     assert world.events[:2] == (both if room == 2 else alone[:2])

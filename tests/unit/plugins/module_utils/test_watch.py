@@ -448,6 +448,24 @@ def test_it_looks_away_while_somebody_works_and_ends_when_another_release_stands
     assert (world.undone, world.alerts) == ([], [])
 
 
+@pytest.mark.promise("D4")
+def test_it_looks_away_while_the_maintenance_page_is_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.sees = broken
+    monkeypatch.setattr(_watch, "Maintenance", lambda _site: SimpleNamespace(container="page"))
+    for _ in range(9):
+        assert world.look() == ("the maintenance page is up", 0)
+    assert (world.undone, world.alerts, world.asked) == ([], [], [])
+
+    class Silent:
+        @property
+        def container(self) -> None:
+            raise SlipwayError("the engine does not answer")
+
+    monkeypatch.setattr(_watch, "Maintenance", lambda _site: Silent())
+    assert world.look() != ("the maintenance page is up", 0)
+    assert world.asked
+
+
 def test_a_watch_that_ends_leaves_an_acceptance_as_it_is(world: World) -> None:
     ledger = world.site.ledger
     with ledger.locked():
