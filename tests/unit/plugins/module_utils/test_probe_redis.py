@@ -66,9 +66,10 @@ def test_without_a_worker_there_is_nothing_to_see(host: Host, prober: Build) -> 
     assert host.commands == []
 
 
-def test_without_redis_workers_cannot_be_seen(prober: Build) -> None:
+def test_without_redis_there_is_no_sidekiq_to_be_seen(host: Host, prober: Build) -> None:
     services = {"web": "web", "database": "postgres", "worker": "worker"}
-    assert worker(prober(services=services, caches=None)).ok is None
+    assert look(prober(services=services, caches=None), "workers").observations == ()
+    assert host.commands == []
 
 
 def test_the_password_goes_in_on_the_input_and_nowhere_else(host: Host, prober: Build) -> None:
