@@ -203,7 +203,7 @@ def start_workers(site: Site, release: Release) -> Step:
             site.docker.start([item.id for item in waiting if not item.running])
             # not before others boot; one that waits for a job notices after up to two seconds that it is to take none
             quiet(site, workers.others())
-            workers.start(waiting)
+            workers.start(workers.waiting())
 
     return Step("start the workers", started, start)
 

@@ -206,20 +206,13 @@ class _Watcher:
         if at_work or state.candidate is not None or self.site.ledger.busy():
             return "somebody is at work", 0
         if state.current != self.watch.release:
-            if 0 < self.memory.tried < TRIES:
-                # killed when it had gone back, before it could say so
-                self._tell("taken back", self.watch.breach or "", what_next=f"{state.current} runs")
-                self._deliver()
-            self._end("left", f"{state.current} stands now")
-            return f"{self.watch.release} stands no more", 0
+            return self._leave(state.current)
         now = time.time()
         if now >= self.watch.until:
             return self._close()
-        if 0 <= now - self.memory.at.get("", 0.0) < self.policy.every / 2:
-            return "looked a moment ago", 0
-        if self._page_is_up():
-            # what visitors see then says nothing about the release
-            return "the maintenance page is up", 0
+        pointless = self._pointless(now)
+        if pointless:
+            return pointless, 0
         verdict, observations = self._see(now)
         self._log(now, verdict, observations)
         self._tell_blind(observations)
@@ -229,12 +222,27 @@ class _Watcher:
         self._deliver()
         return said, 0
 
-    def _page_is_up(self) -> bool:
+    def _leave(self, standing: str | None) -> tuple[str, int]:
+        """Watch no more what stands no more."""
+        if 0 < self.memory.tried < TRIES:
+            # killed when it had gone back, before it could say so
+            reason = self.watch.breach or "a way back was cut short"
+            self._tell("taken back", reason, what_next=f"{standing} runs")
+            self._deliver()
+            self._end("taken back", reason)
+        else:
+            self._end("left", f"{standing} stands now")
+        return f"{self.watch.release} stands no more", 0
+
+    def _pointless(self, now: float) -> str | None:
+        """Why a look now would say nothing about the release."""
+        if 0 <= now - self.memory.at.get("", 0.0) < self.policy.every / 2:
+            return "looked a moment ago"
         try:
-            return Maintenance(self.site).container is not None
+            return None if Maintenance(self.site).container is None else "the maintenance page is up"
         except SlipwayError:
             # an engine that does not answer is for the probes to find
-            return False
+            return None
 
     def _see(self, now: float) -> tuple[Verdict, list[Observation]]:
         """Look, and look again after a while at what looks bad: a breach counts when it lasts."""

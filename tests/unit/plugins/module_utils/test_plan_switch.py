@@ -159,9 +159,11 @@ def test_what_a_killed_compose_had_half_made_is_settled_first(world: World) -> N
 def test_workers_go_on_until_others_boot_and_are_quiet_while_these_do(monkeypatch: pytest.MonkeyPatch) -> None:
     did: list[str] = []
     booting = SimpleNamespace(id="new", running=False)
+    # what is there when one is asked for the first time, and afterwards
+    waiting = iter([[booting], [SimpleNamespace(id="new", running=True)]])
     workers = SimpleNamespace(
         create=lambda: did.append("create"),
-        waiting=lambda: [booting],
+        waiting=lambda: next(waiting),
         others=lambda: ["old"],
         start=lambda some: did.append(f"await {[item.id for item in some]}"),
     )
