@@ -46,6 +46,7 @@ MINIMUM_ENGINE = 25
 MINIMUM_COMPOSE = (2, 20)
 CLOCK_TOLERANCE = 30
 HEADROOM = 1.1
+_LARGEST_FILE = 10_000_000  # bytes of a Compose file
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,11 @@ class Gates:
             return "nothing is installed yet: looked at when the release is staged"
         if self._in_between:
             return _NOT_LOOKED_AT
+        absent = self._absent_files()
+        if absent:
+            raise SlipwayError(
+                f"Compose file {self.site.directory / absent[0]} does not exist: mend application.compose_files"
+            )
         missing = missing_services(self.site, self.site.compose)
         if missing:
             raise SlipwayError(
@@ -204,6 +210,15 @@ class Gates:
                 f"{', '.join(missing)}: mend application.services"
             )
         return f"{len(self.site.compose.config['services'])} services"
+
+    def _absent_files(self) -> list[str]:
+        """The Compose files that are neither in place nor what the release brings."""
+        absent = [name for name in self.profile.compose_files if not (self.site.directory / name).is_file()]
+        commit, checkout = self._resolved() if absent and self.request.verb == "deploy" else None, self.site.checkout
+        if commit is None:
+            return absent
+        with checkout.holding(commit) as place:
+            return [name for name in absent if checkout.file_at(place, commit, name, _LARGEST_FILE) is None]
 
     def checkout(self) -> str:
         """A git checkout in which nobody changed a tracked file."""

@@ -63,7 +63,7 @@ def taken(types: Play, sh: Sh, query: Sh, tmp_path_factory: pytest.TempPathFacto
     fetched = tmp_path_factory.mktemp("fetched")
     recipient = sh("rm -f /root/key.txt; age-keygen -o /root/key.txt 2>/dev/null; age-keygen -y /root/key.txt").strip()
     sh("echo precious >/opt/swarm/storage/precious.txt")
-    sh(f"mkdir -p {BACKUPS}/.partial/dead; touch {BACKUPS}/.partial/dead/toc.dat")
+    sh(f"install -d -m 700 {BACKUPS}/.partial {BACKUPS}/.partial/dead; touch {BACKUPS}/.partial/dead/toc.dat")
     sh(WRITER)
     run = types(
         "docs/backup.md",

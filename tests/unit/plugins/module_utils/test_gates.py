@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,6 +224,22 @@ def test_workers_that_docker_would_kill_are_refused(tmp_path: Path) -> None:
     assert "set stop_grace_period to 25s" in said
     enough = {"worker": {"command": ["sidekiq"], "stop_grace_period": "30s"}}
     assert proxied(tmp_path, enough).workers() == "30 s to stop, 25 s of them for jobs"
+
+
+@pytest.mark.parametrize("brought", [True, False])
+def test_a_compose_file_is_there_or_comes_with_the_release(tmp_path: Path, *, brought: bool) -> None:
+    gates = proxied(tmp_path, {})
+    gates.profile = replace(gates.profile, compose_files=("compose.yml", "compose.new.yml"))
+    (tmp_path / "compose.yml").touch()
+    checkout = vars(gates.site)["checkout"]
+    checkout.remote_commit = lambda _ref: "b" * 40
+    checkout.holding = lambda _commit: nullcontext(tmp_path)
+    checkout.file_at = lambda _place, _commit, name, _limit: "services: {}" if brought else None  # noqa: ARG005 - git's
+    if brought:
+        assert gates.compose_files() == "4 services"
+    else:
+        said = f"Compose file {tmp_path}/compose.new.yml does not exist: mend application.compose_files"
+        assert refusal(gates, "compose_files") == said
 
 
 def test_jobs_that_cannot_be_looked_at_are_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
