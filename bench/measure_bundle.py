@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.slipway.release.plugins.module_utils._bundle_images import Saved, read_archive
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
 from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import NAMESPACE
-from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import AT_ONCE, Contents, write_bundle
+from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import Contents, write_bundle
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 
 from bench._pairs import compare
@@ -196,8 +196,7 @@ def write(directory: Path, name: str, layers: Sequence[Layer], base: str | None)
         else:
             with opened(runner, directory / base / "swarm.sums", directory / "signers") as known:
                 write_bundle(runner, contents, place, directory / "key", Path(scratch), base=known)
-    # what a delta is made of is compressed one after the other
-    return time.monotonic() - begun, peak(1 if base else AT_ONCE)
+    return time.monotonic() - begun, peak()
 
 
 def verify(directory: Path, name: str) -> tuple[float, int]:
@@ -207,11 +206,11 @@ def verify(directory: Path, name: str) -> tuple[float, int]:
         return time.monotonic() - begun, peak()
 
 
-def peak(at_once: int = 1) -> int:
-    """The most memory that this process had, and as many of the largest of those that it started as work at once."""
+def peak() -> int:
+    """The most memory that this process had, and the largest of those that it started one after another."""
     # what getrusage tells of a process begins with what its parent had before exec
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return 1024 * (int(own.split()[1]) + at_once * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    return 1024 * (int(own.split()[1]) + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def alone(work: Callable[..., tuple[float, int]], *given: object) -> tuple[float, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from ._process import Runner
 
 PART = 4_000_000_000  # bytes: under what FAT32 takes
-AT_ONCE = 2  # layers that are compressed side by side: each costs 120 MB of memory, and none depends on another
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,6 @@ class _Blobs:
             self.blobs[raw.sha256] = blob
             self.files[blob.sha256] = path
         return raw.sha256
-
-    def add_layers(self, files: Sequence[Path]) -> None:
-        """Take layers in, no two the same, some side by side: the largest first, so that none is left for last."""
-        ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda path: self.add(pieces_of(path), compress=True), ordered))
 
     def add_patch(self, known: Known, pieces: Iterator[bytes]) -> tuple[int, str, str]:
         """Take in how a layer is made of known ones; returns its size and what names the recipe and the literals."""
@@ -228,7 +220,9 @@ def manifest_of(contents: Contents, blobs: _Blobs, base: Bundle | None) -> Manif
             patch = blobs.add_patch(known, pieces_of(path))
             patches.append(Patch(layer, *patch, tuple(known.sources)))
     else:
-        blobs.add_layers(list(new.values()))
+        # one after another: the memory goes into what zstd remembers of each
+        for path in new.values():
+            blobs.add(pieces_of(path), compress=True)
     return checked(
         Manifest(
             application=contents.application,

@@ -20,8 +20,8 @@ COMPRESS = ("--single-thread", "--no-check", "--quiet", "--stdout")
 LEVEL = 22
 # It looks back 32 MB; what asks for more memory is no bundle's.
 WINDOW = "--long=25"
-# Above 19 zstd would take up to a gigabyte for its tables: they stay what 19 has.
-LAST_SMALL, TABLES = 19, ("--ultra", "--zstd=clog=24,hlog=22")
+# Above 19 zstd would take up to a gigabyte for its tables: they stay as small as the window lets them, 180 MB in all.
+LAST_SMALL, TABLES = 19, ("--ultra", "--zstd=clog=25,hlog=20")
 DECOMPRESS = ("--decompress", "--memory=32MB", "--quiet", "--stdout")
 
 
