@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check lint types unit test demo cells chaos faults fleet bench lab lab-down clean promtool
+.PHONY: help setup lock check lint types unit test demo cells chaos faults fleet bench lab lab-down clean promtool browser
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,12 +34,15 @@ types: setup
 promtool:
 	@scripts/promtool
 
+browser:
+	@scripts/browser
+
 unit: setup
 	pytest --numprocesses=2 --dist=loadfile --junit-xml=build/junit/unit.xml
 
 # the scenarios that have hosts of their own
 ALONE := airgap registry stock chaos
-test: promtool check  ## all that CI runs: check, then the real playbooks on a real host
+test: promtool browser check  ## all that CI runs: check, then the real playbooks on a real host
 	@rm -rf build/molecule $(addprefix build/junit/,default.xml rollback.xml $(ALONE:=.xml))
 	@molecule test --shared-state --scenario-name default --scenario-name rollback || { scripts/failures; exit 1; }
 	@for name in $(ALONE); do molecule test --scenario-name "$$name" || { scripts/failures; exit 1; }; done
