@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import _armed as armed
 from . import _watch as watch
+from ._errors import LockedError
 from ._guard import ARMED, WATCH, Guard, settings_of
 from ._profile import Profile
 from ._site import Site
@@ -25,8 +26,20 @@ def look(directory: Path) -> tuple[str, int]:
         return armed.look(site, duties[ARMED]["timeout"]), 0
     if state.watch is not None and WATCH in duties:
         return watch.look(site, duties[WATCH])
-    Guard(site).stop()
-    return "nothing to look after", 0
+    return _go(site), 0
+
+
+def _go(site: Site) -> str:
+    """Take the guard down, unless somebody is just putting it up, which is done under the lock."""
+    try:
+        with site.ledger.locked(wait=0):
+            state = site.ledger.state()
+            if state.armed is not None or state.watch is not None:
+                return "there is something to look after now"
+            Guard(site).stop()
+    except LockedError:
+        return "a process is at work"
+    return "nothing to look after"
 
 
 def main() -> None:

@@ -64,7 +64,8 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
                 site.ledger.start_afresh()
             try:
                 adopted = carry_out(site, adopt(site))
-            except SlipwayError:
+            except Exception:
+                # whatever it is: nobody would come back for a run that nothing was done in
                 site.ledger.update(run=None)
                 raise
         run.update(token=opened.token, previous=site.ledger.state().current)

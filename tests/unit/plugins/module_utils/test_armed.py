@@ -139,6 +139,19 @@ def test_it_waits_for_its_time_then_takes_the_release_back_and_is_gone(site: Sit
     assert _agent.look(site.ledger.root / "agent") == ("nothing to look after", 0)
 
 
+def test_a_guard_that_is_just_being_put_up_is_not_taken_down(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm(site)
+    monkeypatch.setattr(_agent, "Site", lambda _profile: site)
+    directory, other = site.ledger.root / "agent", Ledger(site.ledger.root)
+    with other.locked():
+        # whoever arms holds the lock from before the files are there until the ledger says so
+        other.update(armed=None)
+        assert _agent.look(directory) == ("a process is at work", 0)
+    assert directory.exists()
+    assert _agent.look(directory) == ("nothing to look after", 0)
+    assert not directory.exists()
+
+
 @pytest.mark.usefixtures("way_back")
 def test_a_process_at_work_is_waited_for_however_long_it_takes(site: Site) -> None:
     arm(site)
