@@ -240,9 +240,8 @@ def test_a_database_that_a_killed_swap_left_closed_is_opened_first(site: Site, w
     finished(site, world)
 
 
-def test_uploads_killed_between_both_renames_are_put_back_by_a_rerun(
-    site: Site, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed_between_both_renames(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore, and die when the uploads before are out of the way and those of the backup are not in place."""
     rename = Path.rename
 
     def killed(self: Path, target: Path) -> Path:
@@ -254,6 +253,12 @@ def test_uploads_killed_between_both_renames_are_put_back_by_a_rerun(
         patch.setattr(Path, "rename", killed)
         with pytest.raises(Killed):
             go(site)
+
+
+def test_uploads_killed_between_both_renames_are_put_back_by_a_rerun(
+    site: Site, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_between_both_renames(site, monkeypatch)
     assert not (site.directory / "storage").exists()
     monkeypatch.setattr(_plan_restore, "take_backup", lambda *_a, **_o: pytest.fail("it was saved already"))
     go(site, "r2-before")
@@ -265,23 +270,13 @@ def test_uploads_that_were_made_anew_in_between_are_not_taken_for_those_of_the_b
     site: Site, world: World, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
     """Docker makes an empty directory for a container that mounts it."""
-    rename = Path.rename
-
-    def killed(self: Path, target: Path) -> Path:
-        if self.name == "storage_restored":
-            raise Killed
-        return rename(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", killed)
-        with pytest.raises(Killed):
-            go(site)
+    killed_between_both_renames(site, monkeypatch)
     (site.directory / "storage").mkdir()
     if again == "full":
         (site.directory / "storage/written").touch()
         with pytest.raises(SlipwayError, match=r"storage was made anew while .*storage_restored was to take its place"):
             go(site, "r2-before")
-        rename(site.directory / "storage", site.directory / "elsewhere")
+        (site.directory / "storage").rename(site.directory / "elsewhere")
     go(site, "r2-before")
     finished(site, world)
 
