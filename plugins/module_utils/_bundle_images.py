@@ -167,22 +167,19 @@ def patched(bundle: Bundle, patch: Patch, sources: Mapping[str, Path], directory
     return path
 
 
-def archive(
-    bundle: Bundle, images: Sequence[Image], layers: Sequence[str], made: Mapping[str, Path]
-) -> Iterator[bytes]:
-    """Yield what `docker load` takes: some of a bundle's images, compressed as they lie in it.
+def archive(bundle: Bundle, image: Image, layers: Sequence[str], made: Mapping[str, Path]) -> Iterator[bytes]:
+    """Yield what `docker load` takes: one of a bundle's images, its layers compressed as they lie in it.
 
-    They come without names, for what Compose knows by one runs until the switch.
+    It comes without names, for what Compose knows by one runs until the switch.
 
     :param layers: those that the engine has not; it does not open the others.
     :param made: files of layers that the bundle does not hold.
     """
     content = bundle.manifest.content
     other = {layer: f"layers/{layer}.tar" for layer in bundle.manifest.layers if layer not in content}
-    index = docker_manifest(bundle.manifest, [replace(image, references=()) for image in images], other)
+    index = docker_manifest(bundle.manifest, [replace(image, references=())], other)
     yield from _entry(_INDEX, len(index), iter([index]))
-    for image in images:
-        yield from _entry(content[image.id].entry, content[image.id].size, bundle.stored(content[image.id]))
+    yield from _entry(content[image.id].entry, content[image.id].size, bundle.stored(content[image.id]))
     for layer in layers:
         if layer in made:
             yield from _entry(other[layer], made[layer].stat().st_size, pieces_of(made[layer]))

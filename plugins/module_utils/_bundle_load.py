@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _CONTAINERD = "io.containerd.snapshotter.v1"
 _INSPECT = "{{.Id}} {{.Size}} {{json .RootFS.Layers}}"
+_AT_ONCE = 2  # the engine takes one image with hardly more than one core
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,58 @@ def need(manifest: Manifest, engine: Engine) -> Need:
     return Need(images, tuple(layers), patches, tuple(layer for layer in layers if layer not in there))
 
 
+@dataclass(frozen=True)
+class Part:
+    """An image, and what the engine has not of it when its turn comes.
+
+    :param stacks: each layer that is missing, on top of all those below it.
+    """
+
+    image: Image
+    stacks: tuple[tuple[str, ...], ...]
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that are missing."""
+        return [stack[-1] for stack in self.stacks]
+
+
+def rounds(manifest: Manifest, engine: Engine, images: Sequence[Image]) -> list[list[Part]]:
+    """Images in the order in which they are loaded, those of a round side by side: nothing is sent twice.
+
+    The images of a round have no layer in common that is missing then. So what many stand on comes first, with the
+    smallest of them.
+    """
+
+    def weight(part: Part) -> int:
+        return sum(manifest.content[layer].raw_size for layer in part.layers if layer in manifest.content)
+
+    def missing(image: Image) -> Part:
+        stacks = [image.layers[:count] for count in range(1, len(image.layers) + 1)]
+        return Part(image, tuple(one for one in stacks if one not in sent and not engine.has(image, len(one))))
+
+    sent: set[tuple[str, ...]] = set()
+    left, ordered = list(images), []
+    while left:
+        chosen: list[Part] = []
+        new: set[tuple[str, ...]] = set()
+        for part in sorted(map(missing, left), key=weight):
+            if new.isdisjoint(part.stacks):
+                chosen.append(part)
+                new.update(part.stacks)
+        sent |= new
+        left = [image for image in left if all(image is not part.image for part in chosen)]
+        ordered.append(chosen[::-1])
+    return ordered
+
+
 def check_room(manifest: Manifest, engine: Engine, wanted: Need, scratch: Path) -> None:
     """SlipwayError when a disk is too small for what is to be loaded."""
     held = [manifest.content[layer] for layer in wanted.layers if layer in manifest.content]
     pieced = sum(patch.size for patch in wanted.patches)
     lent = sum(image.size for image in engine.holding(wanted.lent))
     # docker load puts what it gets beside what it makes of it
-    loaded = sum(blob.size + blob.raw_size for blob in held) + 2 * (pieced + lent)
+    loaded = 2 * (sum(blob.raw_size for blob in held) + pieced + lent)
     made = pieced + sum(image.size for image in engine.holding(wanted.sources))
     places = {engine.root: loaded, scratch: made}
     if engine.root.stat().st_dev == scratch.stat().st_dev:
@@ -141,7 +188,14 @@ def load(runner: Runner, bundle: Bundle, scratch: Path) -> list[str]:
         sources = _saved(runner, engine, wanted.sources, Path(directory))
         made = {patch.layer: patched(bundle, patch, sources, Path(directory)) for patch in wanted.patches}
         made.update({layer: sources[layer] for layer in wanted.lent})
-        _send(runner, archive(bundle, wanted.images, wanted.layers, made))
+
+        def send(part: Part) -> None:
+            _send(runner, archive(bundle, part.image, part.layers, made))
+
+        for parts in rounds(bundle.manifest, engine, wanted.images):
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for _ in pool.map(send, parts):
+                    pass
     there = Engine(runner).images
     lost = [image.references[0] for image in wanted.images if image.id not in there]
     if lost:
@@ -165,15 +219,20 @@ def _send(runner: Runner, pieces: Iterator[bytes]) -> None:
     argv = ["docker", "image", "load", "--quiet"]
     with tempfile.TemporaryFile() as errors:
         process = runner.stream(argv, errors)
+        target = piped(process.stdin)
         try:
             # why it stopped reading is in its exit code and message
-            with suppress(BrokenPipeError), piped(process.stdin) as target:
+            with suppress(BrokenPipeError):
                 for piece in pieces:
                     target.write(piece)
+                target.close()
             drain(process.stdout)
         except BaseException:
-            process.kill()
+            process.kill()  # before its input ends: what it has is not all
             raise
         finally:
+            with suppress(BrokenPipeError):
+                target.close()
+            piped(process.stdout).close()
             process.wait()
         finish(process, errors, argv)

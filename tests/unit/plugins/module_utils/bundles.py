@@ -258,6 +258,7 @@ class Files(HostRunner):
         self.pictures = {picture.id: picture for picture in pictures}
         self.store = "overlay2"
         self.refuses = False
+        self.loads = self.taken = 0
         self.tags: dict[str, str] = {}
 
     def run(self, argv: Sequence[str], **given: Any) -> Completed:  # noqa: ANN401 - what the real one takes
@@ -286,14 +287,26 @@ class Files(HostRunner):
             (self.directory / "archive").write_bytes(saved_by_docker(*(self.pictures[name[7:]] for name in argv[3:])))
             return super().stream(["cat", str(self.directory / "archive")], errors)
         if argv[:3] == ["docker", "image", "load"]:
-            command = "cat >/dev/null; echo no room >&2; exit 1" if self.refuses else f"cat >{self.directory}/loaded"
+            self.loads += 1
+            target = f"{self.directory}/loaded.{self.loads:03}"
+            command = "cat >/dev/null; echo no room >&2; exit 1" if self.refuses else f"cat >{target}"
             return super().stream(["sh", "-c", command], errors)
         return super().stream(argv, errors)
 
-    def take(self) -> dict[str, list[str]]:
-        """Do as the engine does with what it was sent; the layers that came, and images that it has then."""
+    @property
+    def archives(self) -> list[Path]:
+        """What was sent, in its order."""
+        return sorted(self.directory.glob("loaded.*"))
+
+    def take(self) -> None:
+        """Do as the engine does with what it was sent."""
+        for path in self.archives[self.taken :]:
+            self._take(path)
+            self.taken += 1
+
+    def _take(self, path: Path) -> None:
         came: dict[str, bytes] = {}
-        with tarfile.open(self.directory / "loaded") as archive:
+        with tarfile.open(path) as archive:
             for item in archive:
                 came[item.name] = archive.extractfile(item).read()  # type: ignore[union-attr]
         have = {sha256(content): content for picture in self.pictures.values() for content in picture.layers}
@@ -311,4 +324,3 @@ class Files(HostRunner):
             picture = Picture(config["tag"], tuple(layers))
             assert picture.config == came[item["Config"]]
             self.pictures[picture.id] = picture
-        return {"layers": [name for name in came if name.endswith(".tar") or name.startswith("blobs/")]}

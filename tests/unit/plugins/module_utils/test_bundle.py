@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_delta impo
     write_patch,
 )
 from ansible_collections.slipway.release.plugins.module_utils._bundle_images import read_archive
-from ansible_collections.slipway.release.plugins.module_utils._bundle_load import load
+from ansible_collections.slipway.release.plugins.module_utils._bundle_load import load, rounds
 from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import BundleError, Patch
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import (
     Standing,
@@ -263,7 +264,7 @@ def load_into(engine: Files, made: Made, monkeypatch: pytest.MonkeyPatch) -> lis
     taken: list[bool] = []
 
     def look(runner: HostRunner) -> _bundle_load.Engine:
-        if taken and (engine.directory / "loaded").exists():
+        if taken:
             engine.take()
         taken.append(True)
         return asked(runner)
@@ -284,11 +285,40 @@ def test_only_what_is_missing_is_sent(full: Made, tmp_path: Path, monkeypatch: p
     redis = swarm()[1]
     engine = Files(tmp_path, redis)
     assert load_into(engine, full, monkeypatch) == ["swarm:1.0.0"]
-    with tarfile.open(tmp_path / "loaded") as archive:
+    with tarfile.open(engine.archives[0]) as archive:
         names = archive.getnames()
     web = swarm("1.0.0", {**CODE, **GEMS})[0]
     own = full.manifest.content[sha256(web.layers[1])]
     assert names == ["manifest.json", f"blobs/sha256/{web.id}", own.entry]
+
+
+def test_each_layer_is_sent_once_and_what_others_stand_on_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, empty = layer({"etc/os-release": b"Debian\n"}), layer({})
+    ruby = layer({"usr/bin/ruby": noise(9000)})
+    pictures = (
+        Picture("swarm:1.1.0", (base, ruby, layer(CODE), empty)),
+        Picture("redis:8", (base, empty)),
+        Picture("postgres:17", (base, layer({"usr/bin/postgres": noise(20_000, seed=2)}))),
+        Picture("scheduler:1", (base, ruby)),
+        Picture("busybox:1", (layer({"bin/busybox": noise(100)}),)),
+    )
+    made = make(tmp_path / "made", pictures=pictures)
+    engine = Files(tmp_path)
+    with made.opened() as bundle:
+        ordered = rounds(bundle.manifest, _bundle_load.Engine(engine), bundle.manifest.images)
+    names = [[part.image.references[0] for part in parts] for parts in ordered]
+    assert names == [["redis:8", "busybox:1"], ["postgres:17", "scheduler:1"], ["swarm:1.1.0"]]
+    load_into(engine, made, monkeypatch)
+    assert set(engine.pictures) == {picture.id for picture in pictures}
+    entries = {made.manifest.content[name].entry: name for name in made.manifest.layers}
+    sent: list[str] = []
+    for path in engine.archives:
+        with tarfile.open(path) as archive:
+            sent += [entries[name] for name in archive.getnames() if name in entries]
+    # the engine has no layer without those below it, and the empty one lies on two
+    assert Counter(sent) == Counter([*made.manifest.layers, sha256(empty)])
 
 
 @pytest.mark.promise("X4")
@@ -346,7 +376,7 @@ def test_a_base_that_is_not_what_its_name_says_gives_no_image(
     engine = Lying(tmp_path, *swarm("1.0.0", {**CODE, **GEMS}))
     with pytest.raises(SlipwayError, match="bring the whole bundle"):
         load_into(engine, delta, monkeypatch)
-    assert not (tmp_path / "loaded").exists()
+    assert engine.archives == []
 
 
 def test_what_keeps_images_from_being_loaded(full: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,10 +390,11 @@ def test_what_keeps_images_from_being_loaded(full: Made, tmp_path: Path, monkeyp
 
 
 def test_images_that_do_not_fit_are_not_sent(full: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Files(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(SlipwayError, match="has no room for the bundle's images: make 1 MB more free"):
-        load_into(Files(tmp_path), full, monkeypatch)
-    assert not (tmp_path / "loaded").exists()
+        load_into(engine, full, monkeypatch)
+    assert engine.archives == []
 
 
 def cut_up(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:
