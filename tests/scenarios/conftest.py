@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from testinfra.host import Host
 
 from lab import evidence, witness
 from lab.host import Host as LabHost
+from lab.writer import Write, Writer
 from tests import awx_job
 from tests.typed import SHELL, typed
 
@@ -109,6 +111,19 @@ def query(sh: Callable[[str], str]) -> Callable[[str], str]:
     container = "$(docker ps --quiet --filter label=com.docker.compose.service=postgres)"
     psql = f"docker exec --interactive {container} psql -XAt --username swarm_owner swarm_production"
     return lambda sql: sh(f"{psql} <<'SQL'\n{sql}\nSQL").strip()
+
+
+@pytest.fixture
+def writer(site: str, tmp_path: Path) -> Writer:
+    """A client that creates and deletes campaigns twenty times a second over connections that stay open."""
+    there = LabHost(site)
+    password = yaml.safe_load(there.secrets_file.read_text())["vault_operator_password"]
+    return Writer(there.address, "swarm.example.test", password, tmp_path / "writes.jsonl", 280)
+
+
+def failed(writes: list[Write]) -> Counter[str]:
+    """What became of those that were not acknowledged."""
+    return Counter(f"{item.fate} {item.status or item.problem}" for item in writes if item.fate != "acknowledged")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,7 +12,8 @@ from lab import registry
 from lab.host import Host
 from lab.swarm import OWNER, REPOSITORY
 from lab.witness import Witness
-from tests.scenarios.conftest import Run
+from lab.writer import Writer
+from tests.scenarios.conftest import Run, failed
 
 Look = Callable[[], Witness]
 Play = Callable[..., Run]
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.promise("D1")
 
 SITE = Host("site7")
 INVENTORY = "molecule/registry/inventory"
+MOVED = 50  # writes at the least while a release comes in or goes back
 PLACE = f"{registry.NAME}/swarm"
 # whoever builds has all of this elsewhere: nothing of it stays on the host
 BUILD = f"""
@@ -94,11 +97,16 @@ def test_an_image_of_another_commit_is_not_the_release(deploy: Callable[[str], R
     assert look() == before
 
 
+@pytest.mark.promise("D4")
 def test_the_release_is_what_the_digest_names_and_is_built_by_nobody(
-    deploy: Callable[[str], Run], look: Look, digests: dict[str, str]
+    deploy: Callable[[str], Run], look: Look, digests: dict[str, str], writer: Writer
 ) -> None:
-    run = deploy("good")
+    with writer:
+        run = deploy("good")
     assert run.returncode == 0, run.output
+    # HAProxy is told where to send each request, and none fails
+    assert failed(writer.writes()) == Counter()
+    assert len(writer.writes()) > MOVED
     seen = look()
     assert seen.release == "1.1.0"
     image = SITE.sh(f"docker image inspect --format '{{{{.Id}}}}' {digests['good']}").strip()
@@ -106,12 +114,16 @@ def test_the_release_is_what_the_digest_names_and_is_built_by_nobody(
     assert seen.leftovers == []
 
 
+@pytest.mark.promise("D4")
 def test_what_stands_needs_no_registry_and_neither_does_the_way_back(
-    deploy: Callable[[str], Run], play: Play, look: Look
+    deploy: Callable[[str], Run], play: Play, look: Look, writer: Writer
 ) -> None:
     registry.remove()
     again = deploy("good")
     assert (again.returncode, again.changed) == (0, 0), again.output
-    back = play("rollback.yml", inventory=INVENTORY)
+    with writer:
+        back = play("rollback.yml", inventory=INVENTORY)
     assert back.returncode == 0, back.output
+    assert failed(writer.writes()) == Counter()
+    assert len(writer.writes()) > MOVED
     assert look().release == "1.0.0"

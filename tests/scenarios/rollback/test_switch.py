@@ -7,14 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import yaml
 
-from lab.host import Host as LabHost
-from lab.writer import Write, Writer
-from tests.scenarios.conftest import SITE, JobRun, Run
+from lab.writer import Writer
+from tests.scenarios.conftest import SITE, JobRun, Run, failed
 
 Play = Callable[..., Run]
 Sh = Callable[[str], str]
@@ -64,14 +61,6 @@ WEB = "label=com.docker.compose.service=web"
 pytestmark = pytest.mark.promise("D4")
 
 
-@pytest.fixture
-def writer(tmp_path: Path) -> Writer:
-    """A client that creates and deletes campaigns twenty times a second over connections that stay open."""
-    host = LabHost(SITE)
-    password = yaml.safe_load(host.secrets_file.read_text())["vault_operator_password"]
-    return Writer(host.address, "swarm.example.test", password, tmp_path / "writes.jsonl", 280)
-
-
 @contextmanager
 def job_that_takes_long(sh: Sh, query: Sh) -> Iterator[None]:
     """A job that takes minutes, or ends soon after this context does."""
@@ -82,10 +71,6 @@ def job_that_takes_long(sh: Sh, query: Sh) -> Iterator[None]:
         yield
     finally:
         query("DELETE FROM ar_internal_metadata WHERE key = 'slow'")
-
-
-def failed(writes: list[Write]) -> Counter[str]:
-    return Counter(f"{item.fate} {item.status or item.problem}" for item in writes if item.fate != "acknowledged")
 
 
 @pytest.mark.promise("U3")
