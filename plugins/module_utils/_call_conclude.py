@@ -65,7 +65,7 @@ def _begin_watch(module: Module, site: Site) -> str | None:
         return None
     try:
         given = parameters["application"], parameters["criteria"]
-        return begin(site, candidate.version, *given, parameters["undo_timeout"])
+        return begin(site, candidate.version, *given, parameters["undo_timeout"], parameters["security"])
     except SlipwayError as error:
         # the release is good: that nobody looks after it is no reason to take it back
         return str(error)

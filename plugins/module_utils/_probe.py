@@ -30,13 +30,13 @@ from ._probe_logs import LATELY, probe_logs
 from ._probe_pages import probe_page
 from ._probe_queries import Seen, probe_queries, read, texts_of
 from ._probe_redis import Jobs, RedisError, RedisServer, SidekiqProcess, probe_workers
-from ._probe_vulnerabilities import probe_vulnerabilities
+from ._probe_vulnerabilities import probe_reports, probe_vulnerabilities
 from ._process import HostRunner, Runner
 from ._profile import Profile
 from ._scrub import scrubbed
 from ._session import Session
 from ._site import Site
-from ._vulnerabilities import Evidence
+from ._vulnerabilities import Evidence, Policy
 
 KINDS = (
     "pages",
@@ -84,6 +84,7 @@ class Request:
     :param interval: seconds from the beginning of one look to that of the next.
     :param check_mode: write nothing: no flow that writes, no key deleted.
     :param security: what scanners know, for the kind vulnerabilities.
+    :param reports: what counts of the reports on the host, which are read in place of `security` then.
     """
 
     kinds: tuple[str, ...]
@@ -92,6 +93,7 @@ class Request:
     interval: float = 0
     check_mode: bool = False
     security: Evidence | None = None
+    reports: Policy | None = None
 
 
 @dataclass(frozen=True)
@@ -362,6 +364,10 @@ class Prober:
         return _only(probe_exposure(self._site, self.before().get("exposure", {}), self.clock))
 
     def _vulnerabilities(self, request: Request) -> Findings:
+        if request.reports is not None:
+            last = self.counted.get("reports")
+            told, self.counted["reports"] = probe_reports(self._site, request.reports, last, self.clock.now())
+            return _only(told)
         if request.security is None:
             reason = SlipwayError("no report was given, and no scanner: security_reports, security_scanner")
             return _only([unseen("vulnerability", NEW, reason, self.clock)])

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from . import _host_reports as host_reports
 from ._bundle_take import came_by_bundle
-from ._observation import timestamp
+from ._observation import Observation, timestamp
 from ._scan_reports import Report
 from ._scanner import scan_all
-from ._vulnerabilities import HOST, Comparison, Evidence, Known, Scanner, seen_of
+from ._vulnerabilities import HOST, Comparison, Evidence, Known, Policy, Scanner, seen_of
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -46,14 +48,34 @@ def compare_versions(
     return Comparison(present, old, evidence.policy, now)
 
 
-def probe_vulnerabilities(site: Site, evidence: Evidence, now: datetime) -> Comparison | None:
-    """Compare what runs with the release before; None where no release stands."""
+def _standing(site: Site) -> tuple[str, str | None] | None:
+    """The release that is looked at, and the one that stands behind it; None where no release stands."""
     state = site.ledger.state()
     version = state.candidate.version if state.candidate else state.current
     if version is None:
         return None
     replaced = state.candidate.before if state.candidate else site.ledger.before(version)
-    before = replaced.version if replaced else None
+    return version, replaced.version if replaced else None
+
+
+def probe_reports(
+    site: Site, policy: Policy, last: Mapping[str, Any] | None, now: datetime
+) -> tuple[list[Observation], dict[str, Any] | None]:
+    """Compare what runs with the release before by the reports on the host; see `_host_reports.look`."""
+    standing = _standing(site)
+    if standing is None:
+        return [], None
+    version, before = standing
+    known = _known(site, version), _known(site, before) if before else None
+    return host_reports.look(site.runner, site.ledger.root / host_reports.PLACE, known, policy, last, now)
+
+
+def probe_vulnerabilities(site: Site, evidence: Evidence, now: datetime) -> Comparison | None:
+    """Compare what runs with the release before; None where no release stands."""
+    standing = _standing(site)
+    if standing is None:
+        return None
+    version, before = standing
     scanner = evidence.policy.scanner
     if scanner is None or scanner.where != HOST:
         return compare_versions(site, evidence, (version, before), now)

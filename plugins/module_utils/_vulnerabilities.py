@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,13 +21,14 @@ from ._scan_reports import FORMATS, SEVERITIES, Finding, Report
 COUNT, WARNINGS = "vulnerabilities", "warnings"
 HOST, CONTROLLER = "host", "controller"
 THRESHOLDS = SEVERITIES[2:]
-# How many are shown one by one; the summary counts all.
-_SHOWN = 50
+# How many are shown one by one, and how many are named in a line; the summary counts all.
+_SHOWN, _NAMED = 50, 3
 _AHEAD = timedelta(days=1)
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _TAGGED = re.compile(r"[^\s@]*:([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})(?:@.*)?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_HAND_ON = "security: is not what slipway.release.read_reports returned: hand it on"
 
 
 class SecurityError(SlipwayError):
@@ -104,6 +105,17 @@ class Policy:
         """What weighs less than this plays no part."""
         return min(self.severity, self.warn, key=SEVERITIES.index)
 
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Policy:
+        """Read what `asdict` made of one; what is not there keeps its default."""
+        try:
+            given = dict(mapping)
+            if given.get("scanner"):
+                given["scanner"] = Scanner(**{**given["scanner"], "command": tuple(given["scanner"]["command"])})
+            return cls(**{**given, "waivers": tuple(Waiver(**item) for item in given.get("waivers", ()))})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SecurityError(_HAND_ON) from error
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -123,17 +135,10 @@ class Evidence:
     def from_dict(cls, mapping: Mapping[str, Any]) -> Evidence:
         """Read what `to_dict` wrote."""
         try:
-            given, scanner = mapping["policy"], mapping["policy"]["scanner"]
-            policy = Policy(
-                **{
-                    **given,
-                    "waivers": tuple(Waiver(**item) for item in given["waivers"]),
-                    "scanner": scanner and Scanner(**{**scanner, "command": tuple(scanner["command"])}),
-                }
-            )
-            return cls(policy, tuple(Report.from_dict(item) for item in mapping["reports"]))
+            reports = tuple(Report.from_dict(item) for item in mapping["reports"])
+            return cls(Policy.from_dict(mapping["policy"]), reports)
         except (KeyError, TypeError, AttributeError) as error:
-            raise SecurityError("security: is not what slipway.release.read_reports returned: hand it on") from error
+            raise SecurityError(_HAND_ON) from error
 
 
 def parse(mapping: Mapping[str, Any]) -> tuple[Policy, tuple[Given, ...]]:
@@ -255,12 +260,14 @@ class Seen:
 
     :param sources: the scanners that looked at all of it.
     :param problems: why other reports say nothing.
+    :param made: by scanner, when the database was made by which it looked, the oldest where there are several.
     """
 
     version: str
     findings: tuple[Finding, ...] = ()
     sources: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
+    made: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def seen_of(known: Known, reports: Iterable[Report], policy: Policy, now: datetime) -> Seen:
@@ -269,6 +276,7 @@ def seen_of(known: Known, reports: Iterable[Report], policy: Policy, now: dateti
     sources: set[str] = set()
     silent: set[str] = set()
     problems: list[str] = []
+    made: dict[str, datetime] = {}
     for report in reports:
         if not known.named_by(report.subject):
             continue
@@ -280,11 +288,13 @@ def seen_of(known: Known, reports: Iterable[Report], policy: Policy, now: dateti
         else:
             findings += report.findings
             sources.add(report.scanner)
+            moment = parse_timestamp(report.made or "")
+            made[report.scanner] = min(moment, made.get(report.scanner, moment))
     if not sources and not problems:
         problems.append(f"there is no report for {known.version}")
     # where it is not known which scanner is silent, it may be any
     looked = frozenset() if "" in silent else frozenset(sources - silent)
-    return Seen(known.version, tuple(dict.fromkeys(findings)), looked, tuple(problems))
+    return Seen(known.version, tuple(dict.fromkeys(findings)), looked, tuple(problems), made)
 
 
 def _unusable(report: Report, known: Known, policy: Policy, now: datetime) -> str | None:
@@ -305,14 +315,20 @@ class Comparison:
     """One release beside the one before.
 
     :param before: what is known of the release to go back to; None where none stands behind it: all is new then.
+    :param lag: how much older its database may be where a report is to show that the release before has something not;
+        None where that is the affair of whoever gives the reports.
     """
 
-    def __init__(self, present: Seen, before: Seen | None, policy: Policy, now: datetime) -> None:
+    def __init__(
+        self, present: Seen, before: Seen | None, policy: Policy, now: datetime, lag: timedelta | None = None
+    ) -> None:
         self.present, self.before, self.policy, self._now = present, before, policy, now
         self._today = now.astimezone(timezone.utc).date().isoformat()
+        self._late = _late(present, before, lag) if before is not None and lag is not None else frozenset()
+        looked = before.sources - self._late if before else frozenset()
         old = {finding.key for finding in before.findings} if before else set()
         came = [finding for finding in present.findings if finding.key not in old]
-        told = _distinct(finding for finding in came if before is None or finding.source in before.sources)
+        told = _distinct(finding for finding in came if before is None or finding.source in looked)
         known = old | {finding.key for finding in told}
         untold = _distinct(finding for finding in came if finding.key not in known)
         self.waived = [finding for finding in told if self._waiver(finding) is not None]
@@ -341,10 +357,18 @@ class Comparison:
         """Why it cannot be told that nothing is new."""
         reasons = list(self.present.problems)
         if self.untold and self.before is not None:
-            missing = sorted({finding.source for finding in self.untold} - self.before.sources)
-            reasons += self.before.problems or [f"there is no report of {', '.join(missing)} for {self.before.version}"]
-            reasons.append(f"{len(self.untold)} {self.policy.severity} may be new or not")
+            sources = {finding.source for finding in self.untold}
+            missing, late = sorted(sources - self.before.sources), sorted(sources & self._late)
+            reasons += self.before.problems
+            if missing and not self.before.problems:
+                reasons.append(f"there is no report of {', '.join(missing)} for {self.before.version}")
+            reasons += [self._is_late(late)] if late else []
+            reasons.append(f"{len(self.untold)} {self.policy.severity} may be new or not: {_named(self.untold)}")
         return "; ".join(reasons) or None
+
+    def _is_late(self, sources: Iterable[str]) -> str:
+        version = self.before.version if self.before else "nothing"
+        return f"{', '.join(sources)} looked at {version} with an older database than at {self.present.version}"
 
     @property
     def brought_back(self) -> list[Finding] | str:
@@ -353,6 +377,8 @@ class Comparison:
             return []
         if self.before.problems or self.present.problems:
             return "; ".join((*self.before.problems, *self.present.problems))
+        if self._late:
+            return self._is_late(sorted(self._late))
         mine = {finding.key for finding in self.present.findings}
         gone = _distinct(finding for finding in self.before.findings if finding.key not in mine)
         weighty = [finding for finding in gone if self._weighs(finding) and self._waiver(finding) is None]
@@ -379,18 +405,20 @@ class Comparison:
         fixed = f"fixed in {finding.fixed}" if finding.fixed else "not fixed yet"
         return f"{finding.severity}, {finding.package} {finding.installed}, {fixed}{self._expired(finding)}"
 
-    def observations(self) -> list[Observation]:
-        """Each new one, their count, and how many going back would bring back."""
+    def observations(self, most: int = _SHOWN) -> list[Observation]:
+        """Each new one, their count, and how many going back would bring back.
+
+        :param most: how many of each weight are shown one by one; the count is that of all.
+        """
 
         def seen(subject: str, value: float | None, unit: str | None, detail: str, *, ok: bool | None) -> Observation:
             return Observation(VULNERABILITY, subject, timestamp(self._now), value, unit, ok=ok, detail=detail)
 
         found = [
-            seen(f"{item.id} {item.package}", None, None, self.described(item), ok=False) for item in self.new[:_SHOWN]
+            seen(f"{item.id} {item.package}", None, None, self.described(item), ok=False) for item in self.new[:most]
         ]
         found += [
-            seen(f"{item.id} {item.package}", 1, WARNINGS, self.described(item), ok=True)
-            for item in self.warned[:_SHOWN]
+            seen(f"{item.id} {item.package}", 1, WARNINGS, self.described(item), ok=True) for item in self.warned[:most]
         ]
         well = False if self.new else None if self.inconclusive else True
         found.append(seen(NEW, len(self.new), COUNT, self.summary, ok=well))
@@ -398,10 +426,21 @@ class Comparison:
         if isinstance(back, str):
             found.append(seen(WAY_BACK, None, None, back, ok=None))
         elif self.before is not None:
-            shown = ", ".join(f"{item.id} in {item.package}" for item in back[:3]) or "nothing"
-            detail = f"{self.before.version} has {shown}{' and more' if back[3:] else ''} that this one has not"
+            detail = f"{self.before.version} has {_named(back) or 'nothing'} that this one has not"
             found.append(seen(WAY_BACK, len(back), COUNT, detail, ok=not back))
         return found
+
+
+def _late(present: Seen, before: Seen, lag: timedelta) -> frozenset[str]:
+    """The scanners whose database was older when they looked at the release before: what is known since it lacked."""
+    moments = before.made.items()
+    return frozenset(source for source, moment in moments if moment + lag < present.made.get(source, moment))
+
+
+def _named(findings: Sequence[Finding]) -> str:
+    """The first few, for a line."""
+    shown = ", ".join(f"{item.id} in {item.package}" for item in findings[:_NAMED])
+    return f"{shown} and more" if findings[_NAMED:] else shown
 
 
 def _distinct(findings: Iterable[Finding]) -> list[Finding]:

@@ -12,7 +12,7 @@ import json
 import resource
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -29,10 +29,12 @@ from ._guard import WATCH, Guard, cannot_arm, packed
 from ._ledger import WATCHED, Watch, entries, write_file
 from ._maintenance import Maintenance
 from ._metrics import ended, render
+from ._observation import NEW, VULNERABILITY, WAY_BACK
 from ._plan_rollback import migrations_to_undo, way_back
 from ._probe import Request, prober
 from ._profile import secrets
 from ._scorecard import socket_error
+from ._vulnerabilities import Policy
 
 if TYPE_CHECKING:
     from ._observation import Observation
@@ -43,6 +45,8 @@ LOOKS, AGAIN = 3, 30.0
 # What is looked at each time, and what after so many seconds.
 EACH_TIME = ("services", "workers", "health", "pages", "jobs", "figures", "logs")
 SELDOM = {"data": 600.0, "exposure": 3600.0, "queries": 600.0}
+# Reports of scanners on the host: read when they have changed.
+REPORTS = "vulnerabilities"
 # A health document that was made so many seconds ago says nothing about now.
 STALE = 3600.0
 # So many looks in a row without a kind of evidence are told; so large a share must have had all for a proof.
@@ -73,6 +77,7 @@ class Memory:
     :param at: when each kind was last looked at, in seconds since the epoch; "" stands for any.
     :param blind: looks in a row without a required kind.
     :param warned: criteria that only warn, and did; for each the looks in a row that saw it well since. Flows, too.
+    :param waits: what reports of scanners say that a person has to decide, and in how many looks in a row they said so.
     :param pending: what has still to be told, and by which channel.
     :param tried: how often the release was begun to be taken back; TRIES when nobody tries any more.
     """
@@ -86,17 +91,24 @@ class Memory:
     at: dict[str, float] = field(default_factory=dict)
     blind: dict[str, int] = field(default_factory=dict)
     warned: dict[str, int] = field(default_factory=dict)
+    waits: dict[str, int] = field(default_factory=dict)
     pending: list[dict[str, Any]] = field(default_factory=list)
     tried: int = 0
 
 
-def begin(
-    site: Site, version: str, application: Mapping[str, Any], criteria: Sequence[Any], undo_timeout: float
+def begin(  # noqa: PLR0913, PLR0917 - what a watch is told
+    site: Site,
+    version: str,
+    application: Mapping[str, Any],
+    criteria: Sequence[Any],
+    undo_timeout: float,
+    security: Mapping[str, Any],
 ) -> str | None:
     """Let the host look after `version` from now on; returns why it does not, where it cannot.
 
     :param application: the profile as it was given, with the login: the pages lie behind it.
     :param undo_timeout: seconds that undoing the migrations may take.
+    :param security: what counts of the reports of scanners, as `Policy` has it; empty for its defaults.
     """
     policy = site.profile.watch
     if not policy.hours:
@@ -105,6 +117,7 @@ def begin(
         return "systemd does not run here: nobody looks after the release but you, by playbooks/monitor.yml"
     given = {name: value for name, value in application.items() if value is not None}
     settings = {"application": given, "criteria": list(criteria), "timeout": undo_timeout}
+    settings["security"] = asdict(Policy.from_dict(security))
     directory = site.ledger.root / "watch"
     directory.mkdir(mode=0o700, exist_ok=True)
     _remember(directory, Memory(version))
@@ -196,6 +209,9 @@ class _Watcher:
         # counts have been confirmed by their test
         self.criteria = [item if item.counts else replace(item, looks=max(item.looks, LOOKS)) for item in given]
         self.memory = _recall(self.directory, watch.release)
+        # what is in no criterion is not looked at
+        asked = any(VULNERABILITY in item.probes for item in self.criteria)
+        self.reports = Policy.from_dict(settings["security"]) if asked else None
 
     def look(self) -> tuple[str, int]:
         state = self.site.ledger.state()
@@ -218,7 +234,8 @@ class _Watcher:
         self._tell_blind(observations)
         self._tell_flows(observations)
         self._tell_warnings(verdict, observations)
-        said = self._act(verdict) if verdict.overall == ROLLBACK else verdict.overall
+        self._tell_reports(verdict, observations)
+        said = self._act(verdict, observations) if verdict.overall == ROLLBACK else verdict.overall
         self._deliver()
         return said, 0
 
@@ -249,7 +266,7 @@ class _Watcher:
         due = {**SELDOM, **({"flows": self.policy.flows_every} if self.policy.flows_every else {})}
         # flows are for when the first hour is over: the deploy has just gone through them
         seldom = [kind for kind, pause in due.items() if now - self.memory.at.setdefault(kind, now) >= pause]
-        kinds: Sequence[str] = [*EACH_TIME, *seldom]
+        kinds: Sequence[str] = [*EACH_TIME, *([REPORTS] if self.reports else []), *seldom]
         seen: list[Observation] = []
         baseline = counted_before(self.site.ledger.baseline(self.watch.release))
         for _ in range(LOOKS):
@@ -282,11 +299,11 @@ class _Watcher:
         self.memory.counted.setdefault("logs", self.watch.begun)
         looking = prober(self.site.profile, hidden, restarts=self.memory.restarts, counted=self.memory.counted)
         stale = datetime.now(timezone.utc) - timedelta(seconds=STALE)
-        found = looking.run(Request(tuple(kinds), since=stale))
+        found = looking.run(Request(tuple(kinds), since=stale, reports=self.reports))
         self.memory.restarts, self.memory.counted = looking.restarts, looking.counted
         return list(found.observations)
 
-    def _act(self, verdict: Verdict) -> str:
+    def _act(self, verdict: Verdict, observations: Sequence[Observation]) -> str:
         """Tell people, then go back: once, and only where that loses nothing."""
         reason = verdict.message
         if self.memory.tried >= TRIES:
@@ -298,7 +315,7 @@ class _Watcher:
                     return "somebody is at work"
                 if state.watch is None or state.current != self.watch.release or state.candidate is not None:
                     return "somebody was at work"
-                hindrance = lossless(self.site, self.watch.release)
+                hindrance = lossless(self.site, self.watch.release) or _no_better(verdict, observations)
                 if self.watch.breach is None:
                     self._tell("breach", reason, what_next=hindrance or "the host goes back by itself")
                     self.watch = replace(self.watch, breach=reason)
@@ -435,6 +452,23 @@ class _Watcher:
             self._tell(WARNING, bounded("; ".join(bad), _LONGEST_REASON), what_next=again)
             self.memory.warned[FLOW] = 0
 
+    def _tell_reports(self, verdict: Verdict, observations: Iterable[Observation]) -> None:
+        """Tell people once what reports say that decides nothing: nobody can tell what is new, or going back is worse.
+
+        A report that is just being written says so, too, so that three looks have to see it.
+        """
+        unclear = [item.detail for item in observations if _is_count(item) and item.ok is None]
+        worse = [
+            f"{item.id} {item.title}: {item.reason}"
+            for item in verdict.findings
+            if item.mode == "enforce" and item.verdict != ROLLBACK and _confirmed(item) == {VULNERABILITY}
+        ]
+        reason = bounded("; ".join([*worse, *unclear[-1:]]), _LONGEST_REASON)
+        self.memory.waits = {reason: self.memory.waits.get(reason, 0) + 1} if reason else {}
+        if self.memory.waits.get(reason) == LOOKS:
+            self._tell(WARNING, reason, what_next="nothing is taken back for it: a person decides")
+        self._remember()
+
     def _tell(self, event: str, reason: str, *, what_next: str) -> None:
         message = {
             "at": self.site.ledger.now(),
@@ -497,6 +531,32 @@ def _well(criterion: Criterion, finding: Finding, observations: Iterable[Observa
         return not any(item["decided"] for item in finding.compared) if seen else None
     answers = [answer for answer in map(criterion.breached_by, observations) if answer is not None]
     return not any(answers) if answers else None
+
+
+def _is_count(item: Observation) -> bool:
+    """Whether an observation says how many vulnerabilities are new."""
+    return item.probe == VULNERABILITY and item.subject == NEW
+
+
+def _confirmed(finding: Finding) -> set[str]:
+    """The kinds of which enough looks in a row saw a breach."""
+    counts = Counter((item["probe"], item["subject"]) for item in finding.observations)
+    return {probe for (probe, _), count in counts.items() if count >= finding.looks}
+
+
+def _no_better(verdict: Verdict, observations: Sequence[Observation]) -> str | None:
+    """Why known vulnerabilities alone are no reason to go back by itself; None where something else asks for it, too.
+
+    Reports have to say now that one is new, and that the release before has no more of them.
+    """
+    asking = [item for item in verdict.findings if item.mode == "enforce" and item.verdict == ROLLBACK]
+    if set().union(*map(_confirmed, asking)) != {VULNERABILITY}:
+        return None
+    known = {item.subject: item for item in observations if item.probe == VULNERABILITY}
+    new, back = known.get(NEW), known.get(WAY_BACK)
+    if new is None or back is None or new.ok is not False:
+        return "no report says any more that going back is better"
+    return f"nobody knows what going back would bring back: {back.detail}" if back.ok is None else None
 
 
 def _cost() -> dict[str, float]:

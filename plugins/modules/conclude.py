@@ -30,6 +30,12 @@ options:
     type: list
     elements: dict
     default: []
+  security:
+    description:
+      - What counts of the reports that scanners leave on the host, which looks after the release.
+      - C(security.policy) of what M(slipway.release.read_reports) returned; what is not given has its defaults.
+    type: dict
+    default: {}
   undo_timeout:
     description: Seconds that undoing the migrations may take, should the host take the release back.
     type: float
@@ -92,6 +98,7 @@ ARGUMENTS = {
     "verdict": {"type": "dict"},
     "observations": {"type": "list", "elements": "dict", "default": []},
     "criteria": {"type": "list", "elements": "dict", "default": []},
+    "security": {"type": "dict", "default": {}},
     "undo_timeout": {"type": "float", "default": 3600.0},
     **RETENTION_ARGUMENTS,
 }

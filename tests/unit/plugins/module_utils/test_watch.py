@@ -33,7 +33,7 @@ from .application import PROFILE
 
 pytestmark = pytest.mark.promise("P2", "P5", "R6")
 
-CRITERIA = [
+CRITERIA: list[dict[str, Any]] = [
     {"id": "R2", "title": "Broken", "mode": "enforce", "probes": ["service", "page"], "required": ["service", "page"]},
     {"id": "R3", "title": "Slow", "mode": "enforce", "probes": ["page"], "over": 5, "unit": "s", "looks": 3},
     {"id": "P1", "title": "New errors", "mode": "warn", "probes": ["log"]},
@@ -57,7 +57,13 @@ WELL = [seen(), seen("service", "web"), seen("service", "worker")]
 class World:
     """A site whose probes see what a test says, and whose clock stands still until it is moved."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        root: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        criteria: list[dict[str, Any]] = CRITERIA,
+        security: dict[str, Any] | None = None,
+    ) -> None:
         profile = replace(Profile.parse(APPLICATION), state_directory=str(root / "state"))
         self.site = Site(profile, runner=SimpleNamespace(run=self.run, end_sessions=lambda: None))
         self.monkeypatch = monkeypatch
@@ -83,7 +89,7 @@ class World:
                 ledger.save_release(Release(version, version[0] * 40, {}, {}, []))
             ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)), current="1.0.0")
             ledger.enter("switched")
-            assert _watch.begin(self.site, "1.1.0", APPLICATION, CRITERIA, 60) is None
+            assert _watch.begin(self.site, "1.1.0", APPLICATION, criteria, 60, security or {}) is None
             ledger.update(candidate=None, current="1.1.0")
 
     def run(self, *_: object, **__: object) -> Completed:
