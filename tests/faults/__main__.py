@@ -30,8 +30,8 @@ what has to come of it has to come; healthy noise must take no release back. Sec
 the way back; under the watch, those from the fault until people are told, and until the release before was well.
 
 What the watch looks at seldom is made due at once. Data is looked at every ten minutes, what stands open every hour,
-flows every hour, and of these it takes three looks: so much may come to the seconds of such lines. The watch does not
-read reports of scanners: a vulnerability that becomes known later is found by `scan`.
+flows every hour, and of these it takes three looks: so much may come to the seconds of such lines. A report of the
+host's own scanner is read by the look after it was written.
 """
 
 

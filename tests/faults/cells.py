@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab._common import LabError
-from tests.faults.arena import EVERY, GOOD, SLOW, Arena
+from tests.faults.arena import BASE, EVERY, GOOD, SLOW, STATE, Arena
 
 FOUND_WITHIN, LEFT_ALONE_FOR = 300.0, 90.0  # seconds
 # What is done to a host.
@@ -205,21 +205,40 @@ def clock_jumps(arena: Arena) -> None:
         raise LabError("no look of the watch was ahead of its time")
 
 
+def report_of(version: str) -> str:
+    """What a scanner says of a release: GOOD has a critical vulnerability that the one before has not."""
+    report = json.loads(json.dumps(VULNERABILITY))
+    report["ArtifactName"], report["CreatedAt"] = (
+        f"swarm:{version}",
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    if version != GOOD:
+        report["Results"][0]["Vulnerabilities"] = []
+    return json.dumps(report)
+
+
 def reports(arena: Arena) -> dict[str, object]:
-    """Reports of a scanner: the release has a critical vulnerability that the one before has not."""
+    """Reports of a scanner on the controller."""
     found = []
-    for version in ("1.1.0", GOOD):
-        report = json.loads(json.dumps(VULNERABILITY))
-        report["ArtifactName"], report["CreatedAt"] = (
-            f"swarm:{version}",
-            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        )
-        if version != GOOD:
-            report["Results"][0]["Vulnerabilities"] = []
+    for version in (BASE, GOOD):
         path = arena.directory / f"trivy-{version}.json"
-        path.write_text(json.dumps(report))
+        path.write_text(report_of(version))
         found.append({"path": str(path), "for": version, "format": "trivy"})
     return {"security_reports": found}
+
+
+def becomes_known(arena: Arena) -> None:
+    """Let the host's own scanner look at both releases with a newer database."""
+    for version in (BASE, GOOD):
+        place = f"{STATE}/reports/{version}"
+        arena.sh(
+            f"mkdir -p {place}; cat >{place}/.new <<'END'\n{report_of(version)}\nEND\nmv {place}/.new {place}/web.json"
+        )
+
+
+def is_forgotten(arena: Arena) -> None:
+    """Take its reports away."""
+    arena.sh(f"rm -rf {STATE}/reports")
 
 
 FAULTS = (
@@ -271,6 +290,7 @@ FAULTS = (
     Cell("broadcasts stop arriving", "R2", TAKEN_BACK, silence, off("silent")),
     Cell("rows are deleted behind the application's back", "R4", TAKEN_BACK, rows_gone, rows_return),
     Cell("Redis comes to be published", "R5", TAKEN_BACK, publish_redis, hide_redis),
+    Cell("a new critical CVE becomes known", "R5", TAKEN_BACK, becomes_known, is_forgotten),
 )
 NOISE = (
     Cell("errors from before the release", "", ALONE, lambda arena: arena.sh(ERRORS), version=GOOD),
