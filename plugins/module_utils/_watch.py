@@ -37,6 +37,7 @@ from ._scorecard import socket_error
 from ._vulnerabilities import Policy
 
 if TYPE_CHECKING:
+    from ._ledger import State as LedgerState
     from ._observation import Observation
     from ._site import Site
 
@@ -79,7 +80,7 @@ class Memory:
     :param warned: criteria that only warn, and did; for each the looks in a row that saw it well since. Flows, too.
     :param waits: what reports of scanners say that a person has to decide, and in how many looks in a row they said so.
     :param pending: what has still to be told, and by which channel.
-    :param tried: how often the release was begun to be taken back; TRIES when nobody tries any more.
+    :param tried: how often the release was begun to be taken back.
     """
 
     release: str
@@ -215,8 +216,7 @@ class _Watcher:
 
     def look(self) -> tuple[str, int]:
         state = self.site.ledger.state()
-        own = state.run is not None and (state.run.owner, state.run.release) == (OWNER, self.watch.release)
-        if own and not self.site.ledger.busy():
+        if self._unfinished(state) and not self.site.ledger.busy():
             return self._go_on()
         at_work = state.run is not None and self.site.ledger.silence() <= state.run.timeout
         if at_work or state.candidate is not None or self.site.ledger.busy():
@@ -238,6 +238,13 @@ class _Watcher:
         said = self._act(verdict, observations) if verdict.overall == ROLLBACK else verdict.overall
         self._deliver()
         return said, 0
+
+    def _unfinished(self, state: LedgerState) -> bool:
+        """Whether a way back of the host's own was cut short, or failed half way: nobody else goes on with it."""
+        run, candidate = state.run, state.candidate
+        if run is not None:
+            return (run.owner, run.release) == (OWNER, self.watch.release)
+        return candidate is not None and candidate.version == self.watch.release and 0 < self.memory.tried < TRIES
 
     def _leave(self, standing: str | None) -> tuple[str, int]:
         """Watch no more what stands no more."""
@@ -304,7 +311,7 @@ class _Watcher:
         return list(found.observations)
 
     def _act(self, verdict: Verdict, observations: Sequence[Observation]) -> str:
-        """Tell people, then go back: once, and only where that loses nothing."""
+        """Tell people, then go back, and only where that loses nothing."""
         reason = verdict.message
         if self.memory.tried >= TRIES:
             return f"{reason}; it was tried to go back"
@@ -327,11 +334,11 @@ class _Watcher:
             return "a process is at work"
 
     def _go_on(self) -> tuple[str, int]:
-        """Go on with a way back that was cut short, as by a reboot: nobody else does."""
+        """Go on with a way back that is unfinished, after a reboot or a failure."""
         try:
             with self.site.ledger.locked(_PATIENT):
                 state = self.site.ledger.state()
-                if state.run is None or state.run.owner != OWNER:
+                if not self._unfinished(state):
                     return "somebody was at work", 0
                 return self._go_back(self.watch.breach or "a way back was cut short"), 0
         except LockedError:
@@ -341,14 +348,14 @@ class _Watcher:
         version, ledger = self.watch.release, self.site.ledger
         if self.memory.tried >= TRIES:
             ledger.end_run(OWNER)
-            return self._give_up(reason, f"it was cut short {TRIES} times")
+            return self._failed(reason, f"it was cut short {TRIES} times")
         self.memory.tried += 1
         self._remember()
         run = ledger.open_run(f"{ledger.stamp()}-watch", "rollback", OWNER, version)
         try:
             take_back(self.site, run, self.settings["timeout"])
         except Exception as error:  # noqa: BLE001 - nobody sees a traceback here: people are told
-            return self._give_up(reason, str(error))
+            return self._failed(reason, str(error))
         standing = ledger.state().current
         self.memory.restarts = {}
         # what the caches hold was made by the release that is gone
@@ -361,12 +368,13 @@ class _Watcher:
         self._end("taken back", reason)
         return f"{reason}; {version} was taken back, {after}"
 
-    def _give_up(self, reason: str, why: str) -> str:
-        """Leave it to people, and tell them."""
-        self.memory.tried = TRIES
-        self._tell("not taken back", why, what_next="playbooks/status.yml says where it stands")
+    def _failed(self, reason: str, why: str) -> str:
+        """Tell people that a way back did not come to its end; after TRIES it is left to them."""
+        left = self.memory.tried >= TRIES
+        told = "playbooks/status.yml says where it stands" if left else "the next look tries it again"
+        self._tell("not taken back", why, what_next=told)
         self._deliver()
-        return f"{reason}; {self.watch.release} could not be taken back: {why}"
+        return f"{reason}; {self.watch.release} could not be taken back: {why}: {told}"
 
     def _close(self) -> tuple[str, int]:
         """The time is over: a release has proven itself where enough was seen and nothing asked to go back."""

@@ -22,8 +22,8 @@ REDIS = "docker exec $(docker ps --quiet --filter label=com.docker.compose.servi
 # The files that people on the host name to docker compose.
 COMPOSE = "cd /opt/swarm; export COMPOSE_FILE=$(sed -n 's/^COMPOSE_FILE=//p' .env);"
 REDIS_ANEW = "docker compose up --detach --no-deps --wait redis 2>/dev/null"
-# As the kernel does it; where there is none to kill, nothing happens.
-KILL = "docker inspect --format '{{{{.State.Pid}}}}' $({}) | grep -vx 0 | xargs --no-run-if-empty kill -9"
+# As the kernel does it, and the release alone; where there is none to kill, nothing happens.
+KILL = "docker inspect --format '{{{{.State.Pid}}}}' $({} --filter ancestor=swarm:{}) | grep -vx 0 | xargs --no-run-if-empty kill -9"
 # Docker waits ever longer before it starts one again that has not lived for 10 s.
 LIVED = 15
 # Lines as Rails logs an exception.
@@ -267,7 +267,7 @@ FAULTS = (
         "the worker is killed again and again, as for its memory",
         "R2",
         TAKEN_BACK,
-        every(LIVED, KILL.format(WORKER)),
+        every(LIVED, KILL.format(WORKER, GOOD)),
         stop,
     ),
     Cell("the worker is gone", "R2", TAKEN_BACK, lambda arena: arena.sh(f"docker stop $({WORKER}) >/dev/null")),
@@ -284,7 +284,7 @@ FAULTS = (
         "web containers die again and again",
         "R2",
         TAKEN_BACK,
-        every(LIVED, KILL.format(WEB)),
+        every(LIVED, KILL.format(WEB, GOOD)),
         stop,
     ),
     Cell("broadcasts stop arriving", "R2", TAKEN_BACK, silence, off("silent")),

@@ -74,6 +74,7 @@ class World:
         self.undone: list[str] = []
         self.applied: list[str] = []
         self.fails: Exception | None = None
+        self.leaves: Callable[[World], None] = lambda _: None
         self.killed: Callable[[], None] | None = None
         monkeypatch.setattr(_guard, "UNITS", root)
         monkeypatch.setattr(_guard, "BOOTED", root)
@@ -114,9 +115,10 @@ class World:
             self.killed()
             raise Killed
         if self.fails is not None:
+            self.leaves(self)
             site.ledger.close_run(run, {}, accept=False)
             raise self.fails
-        site.ledger.update(current="1.0.0")
+        site.ledger.update(current="1.0.0", candidate=None)
         site.ledger.close_run(run, {}, accept=False)
         self.sees = lambda: WELL
 
@@ -381,13 +383,51 @@ def test_it_goes_back_only_where_nothing_is_lost(
         assert watch.breach == "R2 Broken: worker: as told"
 
 
-def test_it_tries_once_a_release(world: World) -> None:
+AGAIN, LEFT = "the next look tries it again", "playbooks/status.yml says where it stands"
+
+
+def test_what_fails_each_time_is_left_to_people_and_they_are_told(world: World) -> None:
     world.fails = SlipwayError("no room")
     world.sees = broken
-    assert world.look()[0].endswith("1.1.0 could not be taken back: no room")
+    assert world.look()[0].endswith(f"1.1.0 could not be taken back: no room: {AGAIN}")
+    world.look()
+    assert world.look()[0].endswith(f"1.1.0 could not be taken back: no room: {LEFT}")
     assert world.look()[0].endswith("it was tried to go back")
-    assert len(world.undone) == 1
-    assert world.events == ["breach", "not taken back"]
+    assert len(world.undone) == 3
+    assert [(item["event"], item["next"]) for item in world.alerts[1:]] == [("not taken back", AGAIN)] * 2 + [
+        ("not taken back", LEFT)
+    ]
+
+
+def test_a_way_back_that_fails_half_way_is_gone_on_with(world: World) -> None:
+    world.look()
+    world.sees, world.fails = broken, SlipwayError("swarm-web-5 is restarting instead of healthy")
+    world.leaves = half_way
+    world.look()
+    assert world.site.ledger.state().run is None
+    world.fails = None
+    # nobody looks whether it is well what stands between two releases
+    world.sees = unheard_of
+    world.look()
+    assert world.site.ledger.state().current == "1.0.0"
+    assert world.events == ["breach", "not taken back", "taken back"]
+    assert len(world.undone) == 2
+
+
+def test_what_people_left_half_way_is_theirs(world: World) -> None:
+    world.look()
+    with world.site.ledger.locked():
+        half_way(world)
+    assert world.look() == ("somebody is at work", 0)
+    assert world.undone == []
+
+
+def half_way(world: World) -> None:
+    world.site.ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None), stood=True))
+
+
+def unheard_of() -> list[Observation]:
+    raise AssertionError
 
 
 def test_one_that_was_accepted_is_not_taken_back(world: World) -> None:
@@ -630,6 +670,5 @@ def test_whatever_keeps_it_from_going_back_is_told(world: World, error: Exceptio
     world.look()
     world.sees, world.fails = broken, error
     world.look()
-    world.look()
     assert world.events == ["breach", "not taken back"]
-    assert len(world.undone) == 1
+    assert world.alerts[-1]["reason"] == str(error)
