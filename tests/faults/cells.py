@@ -23,7 +23,10 @@ REDIS = "docker exec $(docker ps --quiet --filter label=com.docker.compose.servi
 COMPOSE = "cd /opt/swarm; export COMPOSE_FILE=$(sed -n 's/^COMPOSE_FILE=//p' .env);"
 REDIS_ANEW = "docker compose up --detach --no-deps --wait redis 2>/dev/null"
 # As the kernel does it, and the release alone; where there is none to kill, nothing happens.
-KILL = "docker inspect --format '{{{{.State.Pid}}}}' $({} --filter ancestor=swarm:{}) | grep -vx 0 | xargs --no-run-if-empty kill -9"
+KILL = (
+    "docker inspect --format '{{{{.State.Pid}}}}' $({} --filter ancestor=swarm:{}) | grep -vx 0 | "
+    "xargs --no-run-if-empty kill -9"
+)
 # Docker waits ever longer before it starts one again that has not lived for 10 s.
 LIVED = 15
 # Lines as Rails logs an exception.
