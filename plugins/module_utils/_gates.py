@@ -417,7 +417,7 @@ class Gates:
         return (
             f"requests may be sent to a container for {ttl:g} s after it stopped: {lost:.1f} s of all requests in the "
             f"{count} stops at most, 0 where the proxy goes on to the next (proxy_next_upstream, a connect timeout of "
-            "1 s), but for a POST on a connection kept open that meets the stop itself"
+            "1 s, which they wait once), but for a POST on a connection kept open that meets the stop itself"
         )
 
     def _at_once(self) -> str:

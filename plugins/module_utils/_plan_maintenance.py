@@ -14,7 +14,7 @@ from ._errors import SlipwayError
 from ._maintenance import Maintenance, show_page
 from ._plan_switch import answer_again, let_replaced_go
 from ._profile import DOCKER_DNS, NONE
-from ._traffic import traffic_of
+from ._traffic import stop_one_by_one, traffic_of
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -64,8 +64,7 @@ def _stop_web(site: Site) -> Step:
             raise SlipwayError("the maintenance page is gone: somebody else removed it, run the same again")
         # also where the step before was killed as it waited
         traffic_of(site).move([page])
-        for item in leaving:
-            site.docker.stop([item.id])
+        stop_one_by_one(site, leaving)
         return {"stopped": [item.name for item in leaving]}
 
     return Step("stop the web containers", lambda: not site.containers(web), stop)

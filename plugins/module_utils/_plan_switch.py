@@ -17,7 +17,7 @@ from ._observation import Observation
 from ._parked_jobs import parked, replay
 from ._plan_stage import point_references, references_point_to
 from ._profile import NGINX_RELOAD, NONE
-from ._traffic import Traffic, traffic_of
+from ._traffic import Traffic, stop_one_by_one, traffic_of
 from ._verify import prove_backup
 from ._warm import await_answers, warm
 from ._workers import are_live, await_live, quiet, quieted, sidekiq_timeout, stop_workers
@@ -145,12 +145,11 @@ def start_web(site: Site, release: Release) -> Step:
 
 
 def _send_away(site: Site, traffic: Traffic, staying: list[Container], leaving: list[Container]) -> None:
-    """Send requests to those that stay, and stop the others one by one, so that WebSockets come back in parts."""
+    """Send requests to those that stay, and stop the others."""
     if traffic.targets() != {item.name for item in staying}:
         traffic.move(staying)
     traffic.let_go(leaving)
-    for item in leaving:
-        site.docker.stop([item.id])
+    stop_one_by_one(site, leaving)
 
 
 def _newcomers(web: Containers) -> list[Container]:

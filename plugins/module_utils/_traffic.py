@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RELOADED_WITHIN = 30
 ANSWERS_WITHIN = 60
 LET_GO_WITHIN = 5
+# The connect timeout of 1 s that such a proxy should have, and some more.
+CONNECTS_WITHIN = 1.2
 _PAUSE = 0.1
 _SERVER = re.compile(r"^\s*server (?:\S+ )?([^\s:;]+):", re.MULTILINE)
 _NOBODY = "nobody yet"
@@ -59,6 +61,19 @@ def traffic_of(site: Site) -> Traffic:
     if drain == DOCKER_DNS:
         return DockerDns(site)
     return Unguided()
+
+
+def stop_one_by_one(site: Site, containers: Sequence[Container]) -> None:
+    """Stop web containers that are to get no new requests: WebSockets come back in parts.
+
+    A proxy that goes on with an address which it looked up must have forgotten one before the next is gone, so that
+    no request waits for its connect timeout twice.
+    """
+    proxy = site.profile.proxy
+    apart = proxy.dns_ttl + CONNECTS_WITHIN if proxy.drain == DOCKER_DNS else 0.0
+    for number, item in enumerate(containers):
+        time.sleep(apart if number else 0.0)
+        site.docker.stop([item.id])
 
 
 def proxy_container(site: Site) -> Container | None:

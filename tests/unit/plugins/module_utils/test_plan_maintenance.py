@@ -52,7 +52,7 @@ class World:
                 directory=root,
                 profile=SimpleNamespace(
                     name="swarm",
-                    proxy=SimpleNamespace(drain=drain, dns_ttl=10),
+                    proxy=SimpleNamespace(drain=drain, dns_ttl=0),
                     services=SimpleNamespace(web="web", worker="worker"),
                 ),
                 compose=SimpleNamespace(config={"services": {"web": self.web}}),

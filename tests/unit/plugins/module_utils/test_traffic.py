@@ -22,6 +22,7 @@ from ansible_collections.slipway.release.plugins.module_utils._traffic import (
     Haproxy,
     NginxReload,
     check_file_reaches_proxy,
+    stop_one_by_one,
 )
 
 from tests.unit.plugins.module_utils.application import Application
@@ -315,6 +316,21 @@ def test_a_proxy_that_finds_containers_by_itself_is_given_time_to(application: A
     began = time.monotonic()
     traffic.move([container("swarm-web-3", started=time.time() - 60)])
     assert time.monotonic() - began < 1.2
+
+
+@pytest.mark.parametrize(
+    "proxy, apart",
+    [({"drain": "docker_dns", "dns_ttl": 0.3}, 1.5), ({"drain": "nginx_reload", "file": "nginx/web.conf"}, 0)],
+)
+def test_a_proxy_that_goes_on_with_addresses_never_knows_two_that_are_gone(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: dict[str, Any], apart: float
+) -> None:
+    """Its connect timeout of a second is over, too, for who waits at the first when the second goes."""
+    site, now, gone = site_with(application, tmp_path, proxy), [0.0], list[float]()
+    monkeypatch.setattr("time.sleep", lambda seconds: now.append(now[-1] + seconds))
+    vars(site)["docker"] = SimpleNamespace(stop=lambda _ids: gone.append(now[-1]))
+    stop_one_by_one(site, [container(f"swarm-web-{number}") for number in (1, 2, 3)])
+    assert gone == pytest.approx([0, apart, 2 * apart])
 
 
 @pytest.mark.parametrize(
