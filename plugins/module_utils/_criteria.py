@@ -5,10 +5,10 @@ A criterion either looks at single observations (so many breaches in a row), or 
 something happens with how often it happened before the release, by the test of `_sequential`. What happened before is
 the baseline, plain data that somebody collected before the release and hands to every judgement unchanged:
 
-    {probe: {subject: {"events": 312, "trials": 86400, "blocks": [[events, trials], ...]}}}
+    {probe: {subject: {"events": 312, "trials": 86400, "blocks": [[events, trials], ...], "seconds": 600}}}
 
-`blocks` are in order, of ten minutes each, at least 36 (six hours) with trials in them. `events` and `trials` are their
-sums, for people.
+`blocks` are in order, of `seconds` each: ten minutes, at least 36 (six hours) with trials in them, or days, at least a
+week of them. `events` and `trials` are their sums, for people.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from ._errors import SlipwayError
 from ._observation import NEW, PROBES, VULNERABILITY, WAY_BACK, Observation, parse_timestamp
 from ._reader import Reader, like, one_of
-from ._sequential import Baseline, Evidence, Tally, shares
+from ._sequential import BLOCK, Baseline, Evidence, Tally, decisive, shares
 
 MODES = ("enforce", "warn", "shadow")
 HOLD, ROLLBACK, INCONCLUSIVE = "hold", "rollback", "inconclusive"
@@ -255,7 +255,7 @@ def judge(
     """
     breaches = {key: list(value) for key, value in state.breaches.items()}
     seen, tried = set(state.seen), set(state.tried)
-    comparisons = _Comparisons(criteria, state.counts, _baselines(baseline or {}))
+    comparisons = _Comparisons(criteria, state.counts, baselines(baseline or {}))
     for item in observations:
         tried.add(item.probe)
         for criterion in criteria:
@@ -288,7 +288,7 @@ def counted_before(noted: Mapping[str, Any]) -> dict[str, Any]:
     return {probe: noted[probe] for probe in _COUNTED if probe in noted}
 
 
-def _baselines(given: Mapping[str, Any]) -> dict[tuple[str, str], Baseline]:
+def baselines(given: Mapping[str, Any]) -> dict[tuple[str, str], Baseline]:
     """Read a baseline; a subject of which too little is known has none.
 
     :raises CriteriaError: it has another shape.
@@ -297,7 +297,8 @@ def _baselines(given: Mapping[str, Any]) -> dict[tuple[str, str], Baseline]:
     try:
         for probe, subjects in given.items():
             for subject, counted in subjects.items():
-                estimated = Baseline.of([(float(events), float(trials)) for events, trials in counted["blocks"]])
+                blocks = [(float(events), float(trials)) for events, trials in counted["blocks"]]
+                estimated = Baseline.of(blocks, float(counted.get("seconds", BLOCK)))
                 if estimated is not None:
                     found[probe, subject] = estimated
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -307,6 +308,15 @@ def _baselines(given: Mapping[str, Any]) -> dict[tuple[str, str], Baseline]:
     return found
 
 
+def more_frequent(evidence: Mapping[tuple[str, str], Evidence | None]) -> set[tuple[str, str]]:
+    """What has become more frequent, by what all subjects of a criterion say: places as a baseline has them.
+
+    What logs say adds nothing to what others do, which decide by themselves.
+    """
+    others = {place: item for place, item in evidence.items() if place[0] != LOG}
+    return {place for place in decisive(evidence) if place[0] == LOG} | set(decisive(others))
+
+
 class _Comparisons:
     """The counts of every criterion that has some, beside their baselines."""
 
@@ -314,7 +324,7 @@ class _Comparisons:
         self,
         criteria: Sequence[Criterion],
         kept: Mapping[str, Mapping[str, Any]],
-        baselines: Mapping[tuple[str, str], Baseline],
+        known_before: Mapping[tuple[str, str], Baseline],
     ) -> None:
         self._tallies: dict[str, Tally] = {}
         self._errors: dict[str, float] = {}
@@ -322,7 +332,7 @@ class _Comparisons:
         self._latest: dict[str, str] = {}
         self._kept = kept
         for criterion in criteria:
-            known = {place: item for place, item in baselines.items() if place[0] in criterion.probes}
+            known = {place: item for place, item in known_before.items() if place[0] in criterion.probes}
             if criterion.counts is None or not known:
                 continue
             for (place, item), share in zip(known.items(), shares(list(known.values()))):
@@ -347,11 +357,19 @@ class _Comparisons:
         self._latest[key] = item.at
         self._weigh(key)
 
+    def _grown(self) -> set[str]:
+        """What is found to have become more frequent, by what all subjects of its criterion say."""
+        criteria: dict[str, dict[tuple[str, str], Evidence | None]] = {}
+        for key, evidence in self._evidence.items():
+            identity, probe, subject = key.split(" ", 2)
+            criteria.setdefault(identity, {})[probe, subject] = evidence
+        return {" ".join((identity, *place)) for identity, items in criteria.items() for place in more_frequent(items)}
+
     def decided(self) -> list[tuple[str, Observation]]:
         """What is found to have become more frequent, as of now."""
-        found = []
+        found, grown = [], self._grown()
         for key, evidence in self._evidence.items():
-            if evidence is not None and evidence.decided:
+            if evidence is not None and key in grown:
                 _, probe, subject = key.split(" ", 2)
                 told, of = round(evidence.events, 1), round(evidence.trials, 1)
                 at, detail = self._latest[key], _more(evidence)
@@ -369,7 +387,7 @@ class _Comparisons:
 
     def shown(self, criterion: Criterion) -> list[dict[str, Any]]:
         """What became more frequent, the strongest evidence first, with all that a person needs to argue with it."""
-        found = []
+        found, grown = [], self._grown()
         for key, evidence in self._evidence.items():
             identity, _, rest = key.partition(" ")
             if evidence is None or identity != criterion.id:
@@ -383,7 +401,7 @@ class _Comparisons:
                     "subject": subject,
                     "since": _moment(evidence.since),
                     **numbers,
-                    "decided": evidence.decided,
+                    "decided": key in grown,
                     "before": {"events": before.events, "trials": before.trials},
                 }
             )

@@ -113,6 +113,7 @@ class Signature:
     :param error: whether it counts as an error.
     :param first: Docker's time of the first line, and `last` of the latest.
     :param sample: one of the lines, without secrets.
+    :param blocks: of an error, how often it was said in each ten minutes.
     """
 
     level: str
@@ -122,6 +123,7 @@ class Signature:
     sample: str
     last: str = ""
     count: int = 0
+    blocks: dict[str, int] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -138,6 +140,11 @@ class Block:
     requests: int = 0
     failed: int = 0
     durations: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def said(self) -> int:
+        """All that was said in it."""
+        return self.lines + self.requests
 
 
 class Log:
@@ -212,6 +219,8 @@ class Log:
         signature = self._requests.get(key) or self._remember(self._requests, key, entry, stamp)
         signature.count += 1
         signature.last = stamp
+        if signature.error:
+            self._place(signature)
         block = self._block
         block.requests += 1
         block.failed += signature.error
@@ -226,8 +235,15 @@ class Log:
         signature = self._lines.get(key) or self._remember(self._lines, key, entry, stamp)
         signature.count += 1
         signature.last = stamp
+        if signature.error:
+            self._place(signature)
         self._block.lines += 1
         self._block.errors += signature.error
+
+    def _place(self, signature: Signature) -> None:
+        """Note in which ten minutes an error was said."""
+        if self._name in self.blocks:
+            signature.blocks[self._name] = signature.blocks.get(self._name, 0) + 1
 
     def _turn(self, name: str) -> None:
         if len(self.blocks) < _MOST_BLOCKS:
@@ -296,11 +312,18 @@ class Log:
         return together
 
     def counts(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        """Events and trials of each ten minutes: errors of the lines, and failures of the requests."""
+        """Events and trials of each ten minutes: errors among all that was said, and failures of the requests.
+
+        Requests are among the trials of both: where little else is logged, nearly each other line is an error.
+        """
         blocks = [self.blocks[name] for name in sorted(self.blocks)]
-        yield "", [(item.errors, item.lines) for item in blocks]
+        yield "", [(item.errors, item.said) for item in blocks]
         if any(item.requests for item in blocks):
             yield " requests", [(item.failed, item.requests) for item in blocks]
+
+    def counts_of(self, signature: Signature) -> list[tuple[int, int]]:
+        """Events and trials of each ten minutes: one error among all that was said."""
+        return [(signature.blocks.get(name, 0), self.blocks[name].said) for name in sorted(self.blocks)]
 
     def slower(self, step: int) -> list[tuple[int, int]]:
         """How many requests of each ten minutes took longer than a step, of how many."""

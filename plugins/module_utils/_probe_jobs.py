@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PROBE = "job"
 FAILED, DEAD, RETRIES, LATENCY = "failed", "dead", "retries", "latency"
-# How many days before a release tell how often jobs fail. Sidekiq keeps their counters for years.
-_DAYS = 14
+# How many days before a release tell how often jobs fail, and their seconds. Sidekiq keeps their counters for years.
+_DAYS, _DAY = 14, 86_400
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_:]{0,79}")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _MOST_NAMES = 5
@@ -38,9 +38,14 @@ def baseline(site: Site) -> dict[str, Any]:
     except SlipwayError:
         # no reason to stop a backup
         return {}
-    blocks = [[failed, processed] for failed, processed in reversed(counts) if processed]
+    return noted(list(reversed(counts)))
+
+
+def noted(days: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """What is noted of the jobs that failed, of how many, on each day before a release; the latest day last."""
+    blocks = [[failed, processed] for failed, processed in days if processed]
     events, trials = (sum(block[place] for block in blocks) for place in (0, 1))
-    return {PROBE: {FAILED: {"events": events, "trials": trials, "blocks": blocks}}}
+    return {PROBE: {FAILED: {"events": events, "trials": trials, "blocks": blocks, "seconds": _DAY}}}
 
 
 def counted(jobs: Jobs) -> dict[str, int]:

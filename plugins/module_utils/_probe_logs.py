@@ -32,6 +32,9 @@ PROBE, LATENCY = "log", "latency"
 LATELY = 600.0
 # A new signature is bad from so many lines on, and so many of them are shown for each service.
 MANY, SHOWN = 3, 10
+# Of the errors that a service had before a release, so many are counted one by one: the most frequent ones. Their
+# subjects are SERVICE again DIGEST: WHAT.
+COUNTED, KNOWN = 5, " again "
 _BLOCK = 262_144
 _DAY = 86_400.0
 _SHORTEST_SECRET = 6
@@ -133,6 +136,11 @@ def baseline(site: Site) -> dict[str, Any]:
     except (SlipwayError, OSError):
         # a look is no reason to stop a backup
         return {}
+    return noted(logs)
+
+
+def noted(logs: Mapping[str, Log]) -> dict[str, Any]:
+    """What is noted of the logs of the day before a release, by service."""
     latency = {}
     for service, log in logs.items():
         durations = log.durations
@@ -140,8 +148,12 @@ def baseline(site: Site) -> dict[str, Any]:
             step = quantile(durations, 0.95)
             figures = {"p50": _rounded(quantile(durations, 0.5)), "p95": _rounded(step), "step": step}
             latency[service] = {**_counted(log.slower(step)), **figures}
+    counts = {name + what: _counted(blocks) for name, log in logs.items() for what, blocks in log.counts()}
+    for service, log in logs.items():
+        known = [item for item in log.errors if item.text != OTHER][:COUNTED]
+        counts.update((again(service, item), _counted(log.counts_of(item))) for item in known)
     return {
-        PROBE: {name + what: _counted(blocks) for name, log in logs.items() for what, blocks in log.counts()},
+        PROBE: counts,
         LATENCY: latency,
         "signatures": {name: sorted(item.digest for item in log.errors) for name, log in logs.items()},
     }
@@ -167,18 +179,24 @@ def probe_logs(site: Site, since: float, before: Mapping[str, Any], clock: Clock
     """
     now = clock.now()
     until = now.timestamp()
-    at = timestamp(now)
     logs, unread = read_logs(site, min(since, until), until)
     observations = [unseen(PROBE, service, error, clock) for service, error in unread.items()]
+    return observations + told(logs, before, since, timestamp(now)), until
+
+
+def told(logs: Mapping[str, Log], before: Mapping[str, Any], since: float, at: str) -> list[Observation]:
+    """What logs say that were read since a moment, by service; `before` as `probe_logs` has it."""
+    observations = []
     for service, log in logs.items():
         for what, blocks in log.counts():
             events, trials = _sums(blocks)
             unit = what.strip() or "lines"
             detail = f"{events} errors in {trials} {unit} since {_clock_time(since)}"
             observations.append(Observation(PROBE, f"{service}{what}", at, events, unit, True, detail, trials))  # noqa: FBT003 - it was seen
+        observations += _known(service, log, before.get(PROBE, {}), at)
         observations += _new(service, log, before.get("signatures", {}).get(service), at)
         observations += _slow(service, log, before.get(LATENCY, {}).get(service), at)
-    return observations, until
+    return observations
 
 
 def _clock_time(moment: float) -> str:
@@ -195,6 +213,23 @@ def _new(service: str, log: Log, known: Sequence[str] | None, at: str) -> Iterat
         yield Observation(
             PROBE, _subject(service, item), at, item.count, "lines", few, f"{said}: {item.sample or OTHER}", lines
         )
+
+
+def again(service: str, item: Signature) -> str:
+    """The subject of an error that was there before the release: told by its digest, whatever is cut off."""
+    return f"{service}{KNOWN}{item.digest}: {item.level} {item.text}"[:_SUBJECT]
+
+
+def _known(service: str, log: Log, before: Iterable[str], at: str) -> Iterator[Observation]:
+    """How often each error came that is counted by itself, also where it did not come."""
+    counts = {item.digest: item.count for item in log.errors}
+    said = _sums(next(iter(log.counts()))[1])[1]
+    begins = f"{service}{KNOWN}"
+    for subject in before:
+        if subject.startswith(begins):
+            events = counts.get(subject[len(begins) :].partition(":")[0], 0)
+            detail = f"{events} times in {said} lines"
+            yield Observation(PROBE, subject, at, events, "lines", True, detail, said)  # noqa: FBT003 - it was seen
 
 
 def _subject(service: str, item: Signature) -> str:

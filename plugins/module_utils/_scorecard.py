@@ -34,6 +34,8 @@ SEEN_SHARE = 0.9
 MOST_ENTRIES, LONGEST_TEXT = 500, 300
 
 _RELEASE = like(re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"), "must be a release version")
+# What was there before the release is no error of the release.
+_AGAIN = re.compile(r"\S+ again [0-9a-f]{12}:")
 _SOCKET = re.compile(r"web.?socket|action.?cable|turbo.?stream|/cable\b", re.IGNORECASE)
 
 
@@ -261,7 +263,7 @@ def _services(watch: Mapping[str, Any] | None) -> tuple[str, str]:
 
 def socket_error(item: Mapping[str, Any]) -> bool:
     """Whether an observation is about an error of a WebSocket in a log, however rare."""
-    if item["probe"] != LOG_KIND or (item["ok"] is True and not item["value"]):
+    if item["probe"] != LOG_KIND or (item["ok"] is True and not item["value"]) or _AGAIN.match(item["subject"]):
         return False
     return _SOCKET.search(f"{item['subject']}: {item['detail']}") is not None
 

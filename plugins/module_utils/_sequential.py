@@ -27,6 +27,11 @@ Mathematical Statistics, 1970). Hidden are:
 - the change: with the release or, less likely, in any minute after it (A. N. Shiryaev: On Optimum Methods in Quickest
   Detection Problems. Theory of Probability and Its Applications, 1963).
 
+Several subjects are tried at once, and what one error does is seen in more than one of them: a request that fails is a
+line of the proxy's as well. The mean of martingales is one whatever they have in common, so that what they say adds up,
+each as much as was bet on it before the release (V. Vovk, R. Wang: E-values: Calibration, Combination and Applications.
+Annals of Statistics, 2021).
+
 Errors come in clusters. How many times as much as Poisson counts blocks scatter divides the logarithm of a likelihood:
 two errors with one cause are little more than one (R. W. M. Wedderburn: Quasi-Likelihood Functions, Generalized Linear
 Models, and the Gauss-Newton Method. Biometrika, 1974).
@@ -41,10 +46,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-# Seconds of a block of the baseline. Fewer blocks are no baseline, fewer events no decision.
+# Seconds of a block of the baseline. Fewer blocks are no baseline, fewer events no decision. Of blocks that are longer,
+# such as days, a week is enough.
 BLOCK, LEAST_BLOCKS, LEAST_EVENTS = 600, 36, 20
+LEAST_LONG = 7
 _MINUTE, _DAY = 60, 1440
 # A block of the baseline counts for so many times what was expected and so many deviations, or for so many events.
 _TIMES, _DEVIATIONS, _FEW = 2.0, 3.0, 5.0
@@ -77,11 +84,15 @@ _MANY, _STRICTER = 40, 30
 _EQUALLY = 0.1
 
 
+_T = TypeVar("_T")
+
+
 @dataclass(frozen=True)
 class Baseline:
     """How often something happened before the release.
 
     :param events: how many there were, `trials` of how many; both as they were counted.
+    :param daily: how many there were on a day.
     :param rate: events for each trial, bursts cut off.
     :param clusters: how many times as much as Poisson counts its counts scatter.
     :param drift: the variance of the logarithm of the rate after the release, around that of `rate`.
@@ -91,6 +102,7 @@ class Baseline:
 
     events: float
     trials: float
+    daily: float
     rate: float
     clusters: float
     drift: float
@@ -98,11 +110,16 @@ class Baseline:
     latest: tuple[tuple[float, float], ...] = ()
 
     @classmethod
-    def of(cls, blocks: Sequence[Sequence[float]]) -> Baseline | None:
-        """Estimate from blocks of events and trials in their order; None when they are too few to tell."""
+    def of(cls, blocks: Sequence[Sequence[float]], seconds: float = BLOCK) -> Baseline | None:
+        """Estimate from blocks of events and trials in their order; None when they are too few to tell.
+
+        :param seconds: how long each of them is. Those of a day say nothing of drift that returns within an hour, nor
+            where it stands: how they scatter is all put down to clusters.
+        """
         counted = tuple((float(events), float(trials)) for events, trials in blocks)
         full = [(events, trials) for events, trials in counted if trials > 0]
-        if len(full) < LEAST_BLOCKS:
+        short = seconds <= BLOCK
+        if len(full) < (LEAST_BLOCKS if short else LEAST_LONG):
             return None
         events, trials = (sum(column) for column in zip(*full))
         rate = (events + 0.5) / trials
@@ -113,7 +130,7 @@ class Baseline:
             rate = (sum(kept) + 0.5) / trials
         expected = [rate * tried for _, tried in full]
         beyond = [count - mean for count, mean in zip(kept, expected)]
-        together, possible = _together(beyond, expected)
+        together, possible = _together(beyond, expected) if short else (0.0, 0.0)
         scatter = sum(item * item for item in beyond) - max(0.0, together) * sum(mean * mean for mean in expected)
         clusters = min(max(_LEAST_CLUSTERS, scatter / sum(expected)), _MOST_CLUSTERS)
         # the mean of what was supposed and of what was seen, each as much as it is worth
@@ -122,7 +139,8 @@ class Baseline:
         unknown = clusters / (events + 1)
         drift = wanders + unknown
         returns = (wanders * _RETURN + unknown * _DAY) / drift
-        return cls(events, trials, rate, clusters, drift, returns, counted[-_LATEST:])
+        daily = events / max(1.0, len(counted) * seconds / (_DAY * _MINUTE))
+        return cls(events, trials, daily, rate, clusters, drift, returns, counted[-_LATEST:] if short else ())
 
 
 def _together(beyond: Sequence[float], expected: Sequence[float]) -> tuple[float, float]:
@@ -138,9 +156,21 @@ def _capped(events: float, expected: float) -> float:
     return min(events, max(_FEW, _TIMES * expected + _DEVIATIONS * math.sqrt(expected)))
 
 
+def decisive(evidence: Mapping[_T, Evidence | None]) -> list[_T]:
+    """Return of which subjects the rate is no longer that of the baseline, by what all of one criterion say together.
+
+    Those that say most of it: each that has a tenth of the weight of the first one.
+    """
+    weights = {key: item.weight for key, item in evidence.items() if item is not None}
+    if sum(weights.values()) < 1:
+        return []
+    most = max(weights.values())
+    return [key for key, weight in weights.items() if weight >= most / 10]
+
+
 def shares(baselines: Sequence[Baseline]) -> list[float]:
     """Return how much of the error each of several subjects has: together one, and decided before the release."""
-    cubes = [(item.events + 1) ** 3 for item in baselines]
+    cubes = [(item.daily + 1) ** 3 for item in baselines]
     return [_EQUALLY / len(cubes) + (1 - _EQUALLY) * cube / sum(cubes) for cube in cubes]
 
 
@@ -163,8 +193,13 @@ class Evidence:
     threshold: float
 
     @property
+    def weight(self) -> float:
+        """How much of what it takes there is: 1 of all subjects together is enough."""
+        return math.exp(min(0.0, self.statistic - self.threshold))
+
+    @property
     def decided(self) -> bool:
-        """Whether the rate is no longer that of the baseline."""
+        """Whether it is enough by itself: the rate is no longer that of the baseline."""
         return self.statistic >= self.threshold
 
 

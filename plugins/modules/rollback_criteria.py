@@ -91,7 +91,7 @@ options:
   baseline:
     description:
       - What was counted before the release, the same at each judgement; for each kind and subject C(events), C(trials),
-        and C(blocks), which are events and trials of ten minutes each in their order.
+        and C(blocks), which are events and trials of ten minutes each in their order, or of C(seconds) each.
       - What has none is not compared.
     type: dict
     default: {}

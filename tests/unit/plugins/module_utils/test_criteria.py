@@ -476,6 +476,43 @@ def test_what_was_found_more_frequent_stays_found() -> None:
     assert compared(*MORE_FAILED, *calm).overall == "rollback"
 
 
+def first_decided(*subjects: str) -> int:
+    """The minute in which more failed jobs are found, where each of these subjects counts them."""
+    state = State()
+    for minute in range(60):
+        seen_now = [counted("job", minute, 2.5 if name in subjects else 0.6, name) for name in ("all", "rare")]
+        state, verdict = judge(COUNTING, state, seen_now, baseline=BEFORE)
+        if verdict.overall == "rollback":
+            return minute
+    return 60
+
+
+def test_what_several_subjects_say_adds_up() -> None:
+    assert first_decided("all", "rare") < first_decided("all") < 60
+
+
+@pytest.mark.promise("P1")
+def test_what_logs_say_adds_nothing_to_what_decides_without_them() -> None:
+    both = parse([{"id": "F1", "title": "More", "probes": ["log", "job"], "counts": {"error": 0.01}}])
+    state, minute, overall = State(), 0, "hold"
+    while overall == "hold":
+        items = [counted("log", minute, 2.5), counted("job", minute, 2.4)]
+        state, verdict = judge(both, state, items, baseline=BEFORE)
+        overall, minute = verdict.overall, minute + 1
+    (found,) = verdict.findings
+    assert overall == "inconclusive"
+    assert {(item["probe"], item["decided"]) for item in found.compared} == {("log", True), ("job", False)}
+    assert all(item["statistic"] < item["threshold"] for item in found.compared), "neither decides by itself"
+
+
+@pytest.mark.promise("P2")
+def test_jobs_are_compared_with_the_days_before() -> None:
+    counts: dict[str, Any] = {"events": 14 * 864, "trials": 14 * 86400, "blocks": [[864, 86400]] * 14}
+    for length, overall in (({"seconds": 86400}, "rollback"), ({}, "hold")):
+        before = {"job": {"all": {**counts, **length}}}
+        assert judge(COUNTING, State(), MORE_FAILED, baseline=before)[1].overall == overall
+
+
 @pytest.mark.promise("P1")
 def test_the_log_never_decides_alone() -> None:
     alone = compared(*MORE_ERRORS, deadline=True)
@@ -515,7 +552,13 @@ def test_what_could_not_be_counted_is_no_evidence() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"log": 3}, {"log": {"all": {}}}, {"log": {"all": {"blocks": [3]}}}, {"log": {"all": {"blocks": [["a", 1]]}}}],
+    [
+        {"log": 3},
+        {"log": {"all": {}}},
+        {"log": {"all": {"blocks": [3]}}},
+        {"log": {"all": {"blocks": [["a", 1]]}}},
+        {"log": {"all": {"blocks": [], "seconds": "long"}}},
+    ],
 )
 def test_a_baseline_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(CriteriaError, match=r"^baseline: must be "):

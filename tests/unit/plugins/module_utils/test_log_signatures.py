@@ -263,3 +263,11 @@ def test_durations_are_counted_in_steps() -> None:
 def test_events_are_told_apart_by_ten_minutes() -> None:
     lines: list[Any] = [f"2026-11-23T08:{minute}:00.1Z ERROR: x".encode() for minute in ("01", "09", "10", "31")]
     assert dict(log_of(*lines).counts()) == {"": [(2, 2), (1, 1), (1, 1)]}
+    other = [b"2026-11-23T08:31:00.1Z ERROR: y", b"2026-11-23T08:32:00.1Z " + lograge(200).encode()]
+    log = log_of(*lines, *other)
+    # where little else is logged, all lines but requests are errors
+    assert dict(log.counts())[""] == [(2, 2), (1, 1), (2, 3)]
+    assert [(item.text, log.counts_of(item)) for item in log.errors] == [
+        ("x", [(2, 2), (1, 1), (1, 3)]),
+        ("y", [(0, 2), (0, 1), (1, 3)]),
+    ]

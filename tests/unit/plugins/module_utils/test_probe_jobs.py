@@ -149,7 +149,8 @@ def test_how_often_jobs_failed_before_is_noted_by_day(host: Host, application: A
     today = datetime.now(UTC).strftime("%Y-%m-%d")
     host.days = {today: ("3", "60"), "2020-01-01": ("99", "99")}
     site = Site(Profile.parse(application.profile()), runner=host)
-    assert _probe_jobs.baseline(site) == {"job": {"failed": {"events": 3, "trials": 60, "blocks": [[3, 60]]}}}
+    counted = {"events": 3, "trials": 60, "blocks": [[3, 60]], "seconds": 86400}
+    assert _probe_jobs.baseline(site) == {"job": {"failed": counted}}
     host.containers.pop()
     site.look_again()
     assert _probe_jobs.baseline(site) == {}

@@ -60,18 +60,35 @@ def look(site: Site, before: dict[str, object]) -> dict[str, Observation]:
 def test_new_errors_are_told_from_those_before_the_release(site: Site, host: Logging) -> None:
     host.printed = {"web1": [OLD, *[lograge(200, duration=10)] * 11], "worker1": ["INFO: done"]}
     before = baseline(site)
-    assert before["log"]["web"] == {"events": 1, "trials": 1, "blocks": [[1, 1], [0, 0]]}
+    assert before["log"]["web"] == {"events": 1, "trials": 12, "blocks": [[1, 10], [0, 2]]}
     assert before["log"]["web requests"] == {"events": 0, "trials": 11, "blocks": [[0, 9], [0, 2]]}
     assert (before["latency"]["web"]["events"], before["latency"]["web"]["trials"]) == (0, 11)
     host.printed["web2"] = [OLD, *["ERROR: it broke 1"] * 3, lograge(500, duration=900), "ERROR: once"]
     seen = look(site, before)
-    assert (seen["web"].value, seen["web"].of, seen["web"].ok) == (6, 6, True)
+    assert (seen["web"].value, seen["web"].of, seen["web"].ok) == (6, 18, True)
     assert (seen["web requests"].value, seen["web requests"].of) == (1, 12)
     assert (seen["web: error it broke #"].value, seen["web: error it broke #"].ok) == (3, False)
     assert seen["web: error once"].ok is True
-    assert not [subject for subject in seen if "Redis" in subject]
+    # what was there before is counted, and never new
+    (again,) = [item for subject, item in seen.items() if "Redis" in subject]
+    assert (again.subject.partition(":")[2], again.value, again.of, again.ok) == (" error Redis went away", 2, 18, True)
     slow = next(item for item in probe_logs(site, 0.0, before, Clock())[0] if item.probe == "latency")
     assert (slow.subject, slow.value, slow.of) == ("web", 1, 12)
+
+
+@pytest.mark.promise("P1")
+def test_an_error_that_was_there_before_is_counted_also_where_it_does_not_come(site: Site, host: Logging) -> None:
+    many = [f"ERROR: it broke {letter}" for number, letter in enumerate("abcdefgh", 1) for _ in range(number)]
+    host.printed = {"web1": many, "worker1": ["INFO: done"]}
+    before = baseline(site)
+    known = {name: item["events"] for name, item in before["log"].items() if " again " in name}
+    assert sorted(known.values()) == [4, 5, 6, 7, 8]
+    host.printed = {"web1": ["ERROR: it broke h", "INFO: well"]}
+    seen = look(site, before)
+    counted = {seen[name].detail: seen[name].value for name in known}
+    assert sorted(item.value or 0 for name, item in seen.items() if name in known) == [0, 0, 0, 0, 1]
+    assert counted == {"1 times in 2 lines": 1, "0 times in 2 lines": 0}
+    assert not [name for name in seen if name.startswith("worker again")]
 
 
 def test_without_a_baseline_nothing_is_called_new(site: Site, host: Logging) -> None:

@@ -181,6 +181,11 @@ def test_whatever_else_is_logged_is_no_websocket_error(changes: dict[str, Any]) 
     assert socket_error(log("WebSocket error"))
 
 
+def test_one_that_was_there_before_the_release_is_none_of_it() -> None:
+    again = "web again 0123456789ab: error WebSocket error occurred"
+    assert not socket_error({**log("3 times in 90 lines"), "subject": again})
+
+
 def test_logs_that_nobody_read_prove_nothing() -> None:
     kinds = {name: item for name, item in KINDS.items() if name != "log"}
     assert results(history({**WATCH, "kinds": kinds}), feedback())[SOCKETS] == UNKNOWN

@@ -11,8 +11,10 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils._sequential import (
     BLOCK,
     LEAST_BLOCKS,
+    LEAST_LONG,
     Baseline,
     Tally,
+    decisive,
     shares,
 )
 from hypothesis import given
@@ -235,6 +237,53 @@ def test_bursts_are_left_out_of_a_baseline() -> None:
     assert burst.events == 140 * 6 + 4 * 600
 
 
+def test_days_tell_the_rate_and_put_down_to_clusters_how_they_differ() -> None:
+    dice = random.Random(7)  # noqa: S311 - a simulation
+    days = [(poisson(dice, 40), 6000) for _ in range(14)]
+    found = Baseline.of(days, 86400)
+    assert found is not None
+    assert found.rate == pytest.approx(40 / 6000, rel=0.1)
+    assert found.daily == pytest.approx(found.events / 14)
+    # nobody knows how it was in the last hours
+    assert found.latest == ()
+    assert found.drift >= known().drift - 0.01
+    uneven = Baseline.of([(count * (1 + number % 2 * 2), trials) for number, (count, trials) in enumerate(days)], 86400)
+    assert uneven is not None
+    assert uneven.clusters > 2 > found.clusters
+    # days that lie near each other say nothing of hours
+    risen = Baseline.of([(20 + number // 7 * 60, 6000) for number in range(14)], 86400)
+    assert risen is not None
+    assert risen.drift < 0.03
+    assert Baseline.of(days[: LEAST_LONG - 1], 86400) is None
+    assert Baseline.of(days) is None, "fourteen blocks of ten minutes are too few"
+
+
+def test_what_one_error_does_to_several_subjects_costs_nothing() -> None:
+    dice = random.Random(8)  # noqa: S311 - a simulation
+    for _ in range(20):
+        tally, minute, alone = Tally(drawn(dice, 8), 2), 0, None
+        while alone is None or not alone.decided:
+            tally.add(minute * 60, poisson(dice, 1.6), 60)
+            alone, third = tally.evidence(0.02), tally.evidence(0.02 / 3)
+            minute += 1
+            # three subjects that count the same decide when one would that has all of the error
+            together = decisive({"web": third, "proxy": third, "job": third})
+            assert together == (["web", "proxy", "job"] if alone is not None and alone.decided else [])
+
+
+def test_of_what_decides_together_that_is_named_which_says_most_of_it() -> None:
+    weak, strong = Tally(BASELINE, 2), Tally(BASELINE, 2)
+    for minute in range(60):
+        weak.add(minute * 60, 1.2, 60)
+        strong.add(minute * 60, 3, 60)
+    little, much = weak.evidence(1e-9), strong.evidence(0.01)
+    assert little is not None
+    assert 0 < little.weight < 0.1
+    assert decisive({"weak": little, "strong": much, "silent": None}) == ["strong"]
+    assert decisive({"weak": little}) == []
+    assert decisive({}) == []
+
+
 @pytest.mark.parametrize("blocks", [[], [(0, 0)] * 144, [(1, 100)] * (LEAST_BLOCKS - 1)])
 def test_too_little_is_no_baseline(blocks: list[tuple[int, int]]) -> None:
     assert Baseline.of(blocks) is None
@@ -246,3 +295,9 @@ def test_the_error_is_shared_out_whole(events: list[int]) -> None:
     assert sum(found) == pytest.approx(1)
     assert min(found) >= 0.1 / len(events) - 1e-12
     assert found.index(max(found)) in [place for place, item in enumerate(events) if item == max(events)]
+
+
+def test_two_weeks_of_a_subject_weigh_no_more_than_a_day_of_another() -> None:
+    weeks = Baseline.of([(864, 86400)] * 14, 86400)
+    assert weeks is not None
+    assert shares([weeks, known(6)]) == pytest.approx([0.5, 0.5])

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _alert, _guard, _watch
+from ansible_collections.slipway.release.plugins.module_utils import _alert, _guard, _probe_jobs, _watch
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
@@ -328,10 +328,9 @@ def test_a_flow_that_fails_is_told_at_once_and_counts_when_three_looks_saw_it(wo
 
 
 def test_jobs_that_fail_more_often_than_before_are_told(world: World) -> None:
-    blocks = [[1, 600]] * 72
-    counted = {"events": 72, "trials": 43200, "blocks": blocks}
     with world.site.ledger.locked():
-        world.site.ledger.save_baseline("1.1.0", {"job": {"failed": counted}})
+        # as Sidekiq counts them, by day
+        world.site.ledger.save_baseline("1.1.0", _probe_jobs.noted([(144, 86400)] * 14))
 
     def jobs(failed: int) -> Callable[[], list[Observation]]:
         def seen_now() -> list[Observation]:
