@@ -1,10 +1,11 @@
 """The judge's test on counts beside failureLimit 3 as Argo Rollouts has it and Mann-Whitney as Kayenta uses it.
 
-Each looks once a minute at nine metrics of simulated days (bench/_days.py) that have a day before them for a baseline.
-What counts is the first minute in which any metric says to go back: on healthy days, a false rollback; after a release
-that doubled the rate of errors, how many errors that took. Ours is the shipped code with the shipped criteria; that the
-whole judge decides in the same minute is asked on some of the days. Our criteria also want a probe of our own to agree
-with the log before they go back; here none is asked, and every decision counts.
+Each looks once a minute at what the watch counts of simulated days (bench/_days.py) that have a day before them for a
+baseline: which series there are, and of what, the shipped probes say (bench/_logged.py). What counts is the first
+minute in which any of them says to go back: on healthy days, a false rollback; after a release that doubled the rate of
+errors, how many errors that took. Ours is the shipped code with the shipped criteria; that the whole way from the lines
+of logs to the judge decides in the same minute is asked on some of the days. Our criteria also want a probe of our own
+to agree with the log before they go back; here none is asked, and every decision counts.
 
 Argo: a measurement a minute for each metric, failed when its rate is over twice the baseline's; more than three failed
 ones stop the release. Kayenta: the last 30 minutes beside the same minutes of the day before, at its judge's defaults:
@@ -23,14 +24,22 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from functools import cached_property
 
 import yaml
-from ansible_collections.slipway.release.plugins.module_utils._criteria import Criterion, State, judge, parse
-from ansible_collections.slipway.release.plugins.module_utils._observation import Observation, timestamp
-from ansible_collections.slipway.release.plugins.module_utils._sequential import BLOCK, Baseline, Tally, shares
+from ansible_collections.slipway.release.plugins.module_utils._criteria import (
+    Criterion,
+    State,
+    baselines,
+    counted_before,
+    judge,
+    more_frequent,
+    parse,
+)
+from ansible_collections.slipway.release.plugins.module_utils._sequential import Evidence, Tally, shares
 
-from bench._days import DAY, METRICS, Restlessness, blocks, days
+from bench._days import DAY, Change, Days, Restlessness, days
+from bench._logged import Series, baseline, looks, noted, series
 from lab._common import ROOT
 
 SEEDS = 5
@@ -38,8 +47,9 @@ HEALTHY = int(os.environ.get("SLIPWAY_BENCH_DAYS", "2000"))  # fewer are for try
 BAR_FALSE, BAR_ERRORS = 12 / 2000, 60
 WINDOW = 30  # minutes that Kayenta compares
 Z = 2.326  # of a two-sided 98 %
-PROBES = ("log", "log", "log", "log", "log", "log", "job", "latency", "query")
-Day = Sequence[Sequence[tuple[int, int]]]
+DOUBLED = Change(DAY)
+# One error in ten is of this kind: all together become 1.4 times as frequent.
+ONE_KIND = Change(DAY, 5.0, 3)
 
 
 def counting() -> tuple[Criterion, ...]:
@@ -51,44 +61,55 @@ def counting() -> tuple[Criterion, ...]:
 CRITERIA = counting()
 
 
+class Day:
+    """A day after a release, and the day before it."""
+
+    def __init__(self, simulated: Days) -> None:
+        self.simulated = simulated
+
+    @cached_property
+    def series(self) -> Series:
+        """Events and trials of each minute of both days, of all that is counted."""
+        return series(self.simulated)
+
+    def errors(self, first: int, last: int, kind: int | None = None) -> int:
+        """How many errors there were from one minute after the release to another."""
+        minutes = self.simulated.errors[DAY + first : DAY + last + 1]
+        return sum(sum(kinds) if kind is None else kinds[kind] for kinds in minutes)
+
+
 def ours(day: Day) -> int | None:
     """The minute after the release in which the shipped test decides."""
-    baselines = [Baseline.of(list(blocks(list(metric[:DAY]), BLOCK // 60))) for metric in day]
+    known = baselines(noted(day.simulated, day.series))
     first = DAY
     for criterion in CRITERIA:
-        mine = [
-            (day[place], item) for place, item in enumerate(baselines) if item and PROBES[place] in criterion.probes
-        ]
-        for (metric, baseline), share in zip(mine, shares([item for _, item in mine]), strict=True):
-            assert criterion.counts is not None  # noqa: S101 - the type checker's
-            error, tally = criterion.counts.error * share, Tally(baseline, criterion.counts.growth)
+        assert criterion.counts is not None  # noqa: S101 - the type checker's
+        mine = [(place, item) for place, item in known.items() if place[0] in criterion.probes]
+        evidence: list[list[Evidence | None]] = [[] for _ in mine]
+        for found, (place, estimated), share in zip(evidence, mine, shares([item for _, item in mine]), strict=True):
+            error, tally = criterion.counts.error * share, Tally(estimated, criterion.counts.growth)
             for minute in range(first):
-                events, trials = metric[DAY + minute]
+                events, trials = day.series[place][DAY + minute]
                 tally.add(minute * 60, events, trials)
-                evidence = tally.evidence(error)
-                if evidence is not None and evidence.decided:
-                    first = minute
+                seen = tally.evidence(error)
+                found.append(seen)
+                if seen is not None and seen.decided:
+                    # together they decide no later
+                    first = minute + 1
                     break
+        places = [place for place, _ in mine]
+        looked = (dict(zip(places, (item[minute] for item in evidence), strict=True)) for minute in range(first))
+        first = next((minute for minute, said in enumerate(looked) if more_frequent(said)), first)
     return first if first < DAY else None
 
 
-def whole_judge(day: Day, until: int) -> int | None:
-    """The minute in which the whole judge decides, its state through JSON at each look."""
-    baseline: dict[str, dict[str, object]] = {}
-    for name, probe, metric in zip(METRICS, PROBES, day, strict=True):
-        parts = list(blocks(list(metric[:DAY]), BLOCK // 60))
-        events, trials = (sum(column) for column in zip(*parts, strict=True))
-        baseline.setdefault(probe, {})[name] = {"events": events, "trials": trials, "blocks": parts}
+def whole_way(day: Day, until: int) -> int | None:
+    """The minute in which the whole judge decides by what is read of the logs, its state through JSON at each look."""
+    before = baseline(day.simulated)
+    compared = counted_before(before)
     kept: dict[str, object] = {}
-    for minute in range(until + 1):
-        at = timestamp(datetime.fromtimestamp(minute * 60, UTC))
-        seen = [
-            Observation(
-                probe, name, at, metric[DAY + minute][0], "events", ok=True, detail="", of=metric[DAY + minute][1]
-            )
-            for name, probe, metric in zip(METRICS, PROBES, day, strict=True)
-        ]
-        state, verdict = judge(CRITERIA, State.from_dict(json.loads(json.dumps(kept))), seen, baseline=baseline)
+    for minute, seen in zip(range(until + 1), looks(day.simulated, before), strict=False):
+        state, verdict = judge(CRITERIA, State.from_dict(json.loads(json.dumps(kept))), seen, baseline=compared)
         kept = state.to_dict()
         if any(item["decided"] for finding in verdict.findings for item in finding.compared):
             return minute
@@ -98,7 +119,7 @@ def whole_judge(day: Day, until: int) -> int | None:
 def argo(day: Day) -> int | None:
     """The minute of the fourth failed measurement of a metric."""
     first = DAY
-    for metric in day:
+    for metric in day.series.values():
         rate = sum(events for events, _ in metric[:DAY]) / max(1, sum(trials for _, trials in metric[:DAY]))
         failed = 0
         for minute in range(first):
@@ -112,7 +133,7 @@ def argo(day: Day) -> int | None:
 
 def kayenta(day: Day) -> int | None:
     """The minute in which Mann-Whitney finds a metric high."""
-    rates = [[events / trials if trials else 0.0 for events, trials in metric] for metric in day]
+    rates = [[events / trials if trials else 0.0 for events, trials in metric] for metric in day.series.values()]
     for minute in range(WINDOW - 1, DAY):
         begin = minute - WINDOW + 1
         for rate in rates:
@@ -142,6 +163,7 @@ class Tries:
     errors: list[list[float]] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
     restless: list[bool] = field(default_factory=list)
+    one_kind: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     def __call__(self, day: Day) -> int | None:
@@ -152,42 +174,44 @@ class Tries:
         return minute
 
 
-def errors_until(tries: Tries, day: Day, doubled: int) -> float:
-    """How many errors there were from the doubling on until it was found; infinitely many where it was not."""
-    minute = tries(day)
-    if minute is None or minute < doubled:
+def errors_until(tries: Tries, day: Day, change: Change) -> float:
+    """How many errors of the kind there were from a change on until it was found; infinitely many where it was not."""
+    minute, begun = tries(day), change.minute - DAY
+    if minute is None or minute < begun:
         return math.inf
-    return sum(events for events, _ in day[0][DAY + doubled : DAY + minute + 1])
+    return day.errors(begun, minute, change.kind)
 
 
 def play(seed: int, ways: dict[str, Tries]) -> bool:
-    """Judge the days of one seed in every way; returns whether the whole judge agreed with its test."""
+    """Judge the days of one seed in every way; returns whether the whole way agreed with its test."""
     dice, healthy = random.Random(seed), HEALTHY // SEEDS  # noqa: S311 - a simulation
     false = dict.fromkeys(ways, 0)
     agreed = True
     for number in range(healthy):
-        day = days(dice)
+        day = Day(days(dice))
         for name, tries in ways.items():
             minute = tries(day)
             false[name] += minute is not None
             # a day in which nothing is decided, and each one in which something is
             if name == "ours" and (number == 0 or minute is not None):
-                agreed &= whole_judge(day, DAY - 1 if minute is None else minute) == minute
+                agreed &= whole_way(day, DAY - 1 if minute is None else minute) == minute
     for name, tries in ways.items():
         tries.false.append(false[name] / healthy)
         tries.errors.append([])
     for number in range(healthy // 2):
-        day = days(dice, doubled=DAY)
+        day = Day(days(dice, change=DOUBLED))
         for tries in ways.values():
-            tries.errors[-1].append(errors_until(tries, day, 0))
+            tries.errors[-1].append(errors_until(tries, day, DOUBLED))
         if number == 0 and (minute := ways["ours"](day)) is not None:
-            agreed &= whole_judge(day, minute) == minute
+            agreed &= whole_way(day, minute) == minute
     for _ in range(healthy // 8):
-        later = dice.randrange(60, DAY // 2)
-        day, restless = days(dice, doubled=DAY + later), days(dice, restless=Restlessness(0.2, 0.3))
+        later = Change(DAY + dice.randrange(60, DAY // 2))
+        day, restless = Day(days(dice, change=later)), Day(days(dice, restless=Restlessness(0.2, 0.3)))
+        kind = Day(days(dice, change=ONE_KIND))
         for tries in ways.values():
             tries.late.append(errors_until(tries, day, later))
             tries.restless.append(tries(restless) is not None)
+            tries.one_kind.append(errors_until(tries, kind, ONE_KIND))
     told = [
         f"{name} {1e2 * tries.false[-1]:.1f} % false, {statistics.median(tries.errors[-1]):.0f} errors"
         for name, tries in ways.items()
@@ -210,6 +234,9 @@ def tell(name: str, tries: Tries) -> tuple[float, float]:
     print(f"  errors until a doubled rate was found: {median:.0f} ({lower:.0f} to {upper:.0f})", end="")
     print(f", seeds {seeds[0]:.0f} to {seeds[-1]:.0f}; found within the day: {1e2 * share:.0f} %")
     print(f"  doubled hours after the release: {statistics.median(tries.late):.0f} errors, found: {1e2 * later:.0f} %")
+    kind = sum(map(math.isfinite, tries.one_kind)) / len(tries.one_kind)
+    print(f"  one kind of ten five times as frequent: {statistics.median(tries.one_kind):.0f} of it", end="")
+    print(f", found: {1e2 * kind:.0f} %")
     print(f"  {tries.seconds:.0f} s", flush=True)
     return false, median
 
@@ -229,7 +256,7 @@ def main() -> int:
     """Run the benchmark."""
     ways = {"ours": Tries(ours), "Argo": Tries(argo), "Kayenta": Tries(kayenta)}
     agreed = sum(play(seed, ways) for seed in range(1, SEEDS + 1)) == SEEDS
-    print(f"judge: the whole judge decides in the same minute as its test: {agreed}")
+    print(f"judge: the whole way decides in the same minute as its test: {agreed}")
     told = {name: tell(name, tries) for name, tries in ways.items()}
     false, errors = told["ours"]
     best = min(("Argo", "Kayenta"), key=lambda name: told[name][0])
