@@ -62,7 +62,7 @@ def up(wanted: Host, release: str, proxy: str, *, empty: bool) -> None:
         fresh(wanted)
         swarm.install(wanted, release)
         snapshot.take(wanted, name)
-    if proxy == "haproxy":
+    if swarm.BY_HAND.get(proxy, ("",))[0] == swarm.HAPROXY:
         images.ensure_haproxy()
         swarm.load_images(wanted, images.HAPROXY)
     with told(f"{wanted.name}: release {release} started behind {proxy}"):

@@ -18,8 +18,24 @@ SAMPLE = ROOT / "examples" / "swarm"
 DIRECTORY = "/opt/swarm"
 REPOSITORY = "/srv/git/swarm.git"
 OWNER = "deploy"
-PROXIES = ("nginx_reload", "haproxy", "docker_dns", "none")
-BY_HAND = "backend web\n  server-template web 2 web:3000 check resolvers docker\n"
+PROXIES = ("nginx_reload", "haproxy", "docker_dns", "docker_dns_nginx", "none")
+# What people write who tell their proxy about the web containers: a file of the checkout, and what is in it.
+NGINX, HAPROXY = "nginx/upstreams/web.conf", "haproxy/upstreams/web.cfg"
+# One request finds out that a container does not answer, and the others go elsewhere.
+FOUND_BY_NAME = """\
+backend web
+  balance leastconn
+  option redispatch 1
+  option tcp-check
+  timeout check 2s
+  default-server check inter 500ms fall 2 observe layer4 error-limit 1 on-error mark-down resolvers docker
+  server-template web 8 web:3000
+"""
+BY_HAND = {
+    "nginx_reload": (NGINX, "upstream web { server web:3000; }"),
+    "haproxy": (HAPROXY, "backend web\n  server-template web 2 web:3000 check resolvers docker\n"),
+    "docker_dns": (HAPROXY, FOUND_BY_NAME),
+}
 APPLICATION_USER = 10001  # in the container; uploaded files are its own
 
 
@@ -84,15 +100,15 @@ def install(host: Host, release: str) -> None:
 def set_proxy(host: Host, name: str) -> None:
     """Choose what stands in front, one of PROXIES, and tell it about the web containers as people do by hand."""
     variables = yaml.safe_load((ROOT / "lab" / "proxies" / f"{name}.yml").read_text())
-    files, proxy = variables["site_compose_files"], variables["site_proxy"]
-    upstream = {"nginx_reload": "upstream web { server web:3000; }", "haproxy": BY_HAND}.get(name)
+    files = variables["site_compose_files"]
+    path, upstream = BY_HAND.get(name, ("", ""))
     host.sh(
         f"cd {DIRECTORY}\n"
         # for people, who type `docker compose`; a deploy names its files
         f"sed -i /^COMPOSE_FILE=/d .env; echo COMPOSE_FILE={':'.join(files)} >>.env\n"
-        + (f"cat >{proxy['file']}" if upstream else ""),
+        + (f"cat >{path}" if upstream else ""),
         user=OWNER,
-        stdin=(upstream or "").encode(),
+        stdin=upstream.encode(),
     )
 
 
