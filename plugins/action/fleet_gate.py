@@ -31,7 +31,6 @@ TOLD = (
     "deploy_failure",
     "deploy_verdict",
     "preflight_result",
-    "preflight_run",
     "rollback_result",
     "verdict_result",
 )

@@ -22,6 +22,15 @@ ARGUMENTS = {
 class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the verdict; what was judged on evidence is kept for AWX, which has nothing else of a job."""
+        result = super().run(tmp, task_vars)
+        if result.get("judged"):
+            told = {(task_vars or {}).get("inventory_hostname"): {"verdict": result["verdict"]["overall"]}}
+            # as ansible.builtin.set_stats returns it
+            result["ansible_stats"] = {"data": {"slipway": told}, "per_host": False, "aggregate": True}
+        return result
+
     def answer(self) -> dict[str, Any]:
         """Return the verdict and the judge's state; fail with the reasons when it is to go back."""
         given = self.checked(ARGUMENTS)

@@ -131,7 +131,8 @@ def _not_standing(name: str, told: Mapping[str, Any]) -> Site:
 
 
 def _way_back(told: Mapping[str, Any]) -> str:
-    release, back = _part(told, "preflight_run").get("release"), _part(told, "rollback_result")
+    run, back = _part(_part(told, "preflight_result"), "run"), _part(told, "rollback_result")
+    release = run.get("release")
     if "standing" not in back:
         return f"{release} could not be taken back"
     if back.get("taken_back") is None:

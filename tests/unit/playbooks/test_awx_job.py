@@ -73,6 +73,25 @@ def test_an_answer_of_a_wrong_type_is_refused_before_anything_is_reached(
     assert SECRET not in done.output
 
 
+def test_a_verdict_on_evidence_is_kept_and_one_on_none_is_not(tmp_path: Path) -> None:
+    seen = {"probe": "page", "subject": "/", "at": "2026-11-23T08:00:00Z", "value": None, "unit": None, "detail": "200"}
+    criteria = [{"id": "R2", "title": "Critical functionality broken", "probes": ["page"], "required": ["page"]}]
+
+    def judged(observations: list[dict[str, Any]]) -> dict[str, Any]:
+        lay_out(tmp_path / str(len(observations)))
+        given = {"criteria": criteria, "observations": observations}
+        tasks = [{"name": "Judge", "slipway.release.rollback_criteria": given}]
+        play = [{"name": "Look", "hosts": "all", "gather_facts": False, "tasks": tasks}]
+        directory = tmp_path / str(len(observations))
+        (directory / "project/playbooks/look.yml").write_text(json.dumps(play))
+        done = awx_job.run(directory, "playbooks/look.yml")
+        assert done.returncode == 0, done.output
+        return done.artifacts
+
+    assert judged([{**seen, "ok": True}]) == {"slipway": {"site1": {"verdict": "hold"}}}
+    assert judged([]) == {}
+
+
 def test_what_came_of_a_job_is_kept_when_its_container_goes(tmp_path: Path) -> None:
     run = {"id": "20261124T080000Z-deploy", "verb": "deploy", "release": "1.2.0", "token": 7}
     verdict = {"overall": "rollback", "criteria": []}

@@ -85,7 +85,7 @@ JUDGED = {
         {"id": "P1", "title": "New errors in the logs", "mode": "warn", "verdict": "rollback"},
     ],
 }
-OPENED = {"preflight_run": RUN, "preflight_result": {"run": RUN}}
+OPENED = {"preflight_result": {"run": RUN}}
 FAILED = {
     **OPENED,
     "deploy_failure": "raised",
