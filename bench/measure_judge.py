@@ -23,6 +23,7 @@ import sys
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -173,6 +174,15 @@ class Tries:
         self.seconds += time.process_time() - begun
         return minute
 
+    def add(self, other: Tries) -> None:
+        """Take over what was made of other days."""
+        self.false += other.false
+        self.errors += other.errors
+        self.late += other.late
+        self.restless += other.restless
+        self.one_kind += other.one_kind
+        self.seconds += other.seconds
+
 
 def errors_until(tries: Tries, day: Day, change: Change) -> float:
     """How many errors of the kind there were from a change on until it was found; infinitely many where it was not."""
@@ -182,8 +192,14 @@ def errors_until(tries: Tries, day: Day, change: Change) -> float:
     return day.errors(begun, minute, change.kind)
 
 
-def play(seed: int, ways: dict[str, Tries]) -> bool:
-    """Judge the days of one seed in every way; returns whether the whole way agreed with its test."""
+def started() -> dict[str, Tries]:
+    """Each way of judging, before its first day."""
+    return {"ours": Tries(ours), "Argo": Tries(argo), "Kayenta": Tries(kayenta)}
+
+
+def play(seed: int) -> tuple[bool, dict[str, Tries]]:
+    """Judge the days of one seed in every way; returns whether the whole way agreed with its test, and what came of all."""
+    ways = started()
     dice, healthy = random.Random(seed), HEALTHY // SEEDS  # noqa: S311 - a simulation
     false = dict.fromkeys(ways, 0)
     agreed = True
@@ -217,7 +233,7 @@ def play(seed: int, ways: dict[str, Tries]) -> bool:
         for name, tries in ways.items()
     ]
     print(f"judge: seed {seed}: {'; '.join(told)}", flush=True)
-    return agreed
+    return agreed, ways
 
 
 def tell(name: str, tries: Tries) -> tuple[float, float]:
@@ -254,8 +270,12 @@ def result(name: str, unit: str, values: tuple[float, float], *, bar: float, ok:
 
 def main() -> int:
     """Run the benchmark."""
-    ways = {"ours": Tries(ours), "Argo": Tries(argo), "Kayenta": Tries(kayenta)}
-    agreed = sum(play(seed, ways) for seed in range(1, SEEDS + 1)) == SEEDS
+    ways, agreed = started(), True
+    with ProcessPoolExecutor() as pool:
+        for holds, played in pool.map(play, range(1, SEEDS + 1)):
+            agreed &= holds
+            for name, tries in played.items():
+                ways[name].add(tries)
     print(f"judge: the whole way decides in the same minute as its test: {agreed}")
     told = {name: tell(name, tries) for name, tries in ways.items()}
     false, errors = told["ours"]
