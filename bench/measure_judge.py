@@ -198,7 +198,7 @@ def started() -> dict[str, Tries]:
 
 
 def play(seed: int) -> tuple[bool, dict[str, Tries]]:
-    """Judge the days of one seed in every way; returns whether the whole way agreed with its test, and what came of all."""
+    """Judge the days of one seed; returns whether the whole way agreed with its test, and what came."""
     ways = started()
     dice, healthy = random.Random(seed), HEALTHY // SEEDS  # noqa: S311 - a simulation
     false = dict.fromkeys(ways, 0)
