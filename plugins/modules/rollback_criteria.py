@@ -12,7 +12,7 @@ description:
   - Judges observations by criteria that are plain data, and says for each criterion V(hold), V(rollback) or
     V(inconclusive), with the observations behind it.
   - The task fails when an enforced criterion says V(rollback), so that a C(rescue) can take the release back.
-  - Where there were observations, the overall verdict is kept as a statistic of the run, C(slipway), by the host's name.
+  - Where there were observations, the overall verdict becomes a statistic of the run, C(slipway), by the host's name.
   - Runs on the controller and connects to nothing.
 author: Slipway contributors (@slipway)
 options:
