@@ -21,14 +21,13 @@ OWNER = "deploy"
 PROXIES = ("nginx_reload", "haproxy", "docker_dns", "docker_dns_nginx", "none")
 # What people write who tell their proxy about the web containers: a file of the checkout, and what is in it.
 NGINX, HAPROXY = "nginx/upstreams/web.conf", "haproxy/upstreams/web.cfg"
-# One request finds out that a container does not answer, and the others go elsewhere.
+# Who does not answer is found out within half a second, and asked no more. The one with the fewest connections would be
+# the one that lets its WebSockets go.
 FOUND_BY_NAME = """\
 backend web
-  balance leastconn
   option redispatch 1
   option tcp-check
-  timeout check 2s
-  default-server check inter 500ms fall 2 observe layer4 error-limit 1 on-error mark-down resolvers docker
+  default-server check inter 100ms fall 3 rise 1 observe layer4 error-limit 1 on-error mark-down resolvers docker
   server-template web 8 web:3000
 """
 BY_HAND = {
