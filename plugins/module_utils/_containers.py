@@ -120,12 +120,11 @@ class Containers:
             return
         known = {item.id for item in self.all()}
         self._compose.create(self.service, len(known) + number)
-        # what another thread noted meanwhile is there, and stays
-        with self.site.noting, self.site.at_rest():
+        with self.site.at_rest():
             made = {item.id: self._digest() for item in self.all() if item.id not in known}
             left = {item.id for item in self.site.all_containers()}
-            notes = {key: value for key, value in self._noted().items() if key in left}
-            write_file(self._notes, json.dumps({**notes, **made}, indent=1).encode())
+        notes = {key: value for key, value in self._noted().items() if key in left}
+        write_file(self._notes, json.dumps({**notes, **made}, indent=1).encode())
 
     def renew(self, one: Container) -> list[Container]:
         """Start another of the release's own beside `one`; return those that are good then, without it."""

@@ -187,21 +187,6 @@ def workers_of(site: Site, release: Release) -> Containers | None:
     return Containers(site, release, service) if service else None
 
 
-def make_workers(site: Site, release: Release) -> Step:
-    """The step that makes the release's worker containers, and starts none: so they start at once when they may."""
-
-    def made() -> bool:
-        workers = workers_of(site, release)
-        return workers is None or len(workers.own()) >= workers.count or workers.room() < workers.count
-
-    def make() -> None:
-        workers = workers_of(site, release)
-        if workers is not None:
-            workers.create()
-
-    return Step("make the worker containers", made, make)
-
-
 def start_workers(site: Site, release: Release) -> Step:
     """The step that starts the release's workers beside the others, so that they have booted when those end."""
 
@@ -412,7 +397,7 @@ def steps_to_run(
         name_images(site, release),
         start_services(site, release, replaced, "start what else differs", others),
         # first of all, and with the host's processors to themselves: visitors wait for them
-        (start_web(site, release), end_quiet_workers(site, release), make_workers(site, release), *beside),
+        (start_web(site, release), end_quiet_workers(site, release), *beside),
         # not before the web containers are good: a release that does not boot does no jobs either
         (move_traffic(site, release), start_workers(site, release)),
         # it may not start before it knows whom to send requests to

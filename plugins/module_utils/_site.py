@@ -77,8 +77,6 @@ class Site:
         self.checkout = Checkout(self.runner, self.directory, profile.repository.url)
         self.env_file = EnvFile(self.directory / profile.env_file)
         self.rails_boots = 0
-        # held while what containers are made of is noted
-        self.noting = threading.Lock()
         self._lock, self._resting = threading.Lock(), 0
         # when the containers were looked at last, and how they were; nothing since they were changed here
         self._looked: tuple[float, list[Container]] | None = None

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -56,7 +55,6 @@ class World:
                 ledger=SimpleNamespace(root=root),
                 all_containers=lambda: self.containers,
                 at_rest=nullcontext,
-                noting=Lock(),
                 look_again=lambda: None,
                 compose_of=self.compose_of,
                 docker=SimpleNamespace(
@@ -168,21 +166,6 @@ def test_notes_about_containers_that_are_gone_are_dropped(world: World, tmp_path
         "id-web-4-next",
     ]
     assert (tmp_path / "containers.json").stat().st_mode & 0o777 == 0o600
-
-
-def test_two_that_make_containers_at_the_same_time_write_notes_one_after_another(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held, noted = [], Containers._noted
-
-    def reading(self: Containers) -> dict[str, str]:
-        held.append(world.site.noting.locked())
-        return noted(self)
-
-    web = Containers(world.site, NEW, "web")
-    monkeypatch.setattr(Containers, "_noted", reading)
-    web._make(1)
-    assert held == [True]
 
 
 @pytest.mark.parametrize("fixed", [{"container_name": "web"}, {"ports": [{"published": "9394"}]}])

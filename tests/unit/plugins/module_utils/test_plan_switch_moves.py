@@ -13,7 +13,6 @@ from ansible_collections.slipway.release.plugins.module_utils import _containers
 from ansible_collections.slipway.release.plugins.module_utils._compose import Container
 from ansible_collections.slipway.release.plugins.module_utils._plan_switch import (
     let_replaced_go,
-    make_workers,
     move_traffic,
     renew_web,
     replace_workers,
@@ -226,24 +225,6 @@ def test_a_proxy_that_finds_them_by_itself_has_the_old_stopped_one_after_another
     start_web(world.site, NEW).apply()
     move_traffic(world.site, NEW).apply()
     assert world.events[-4:] == ["send to web-3 web-4", "await web-1 web-2", "stop web-1", "stop web-2"]
-
-
-def test_workers_are_made_and_none_is_started_while_the_web_containers_boot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = switching(tmp_path, monkeypatch, 2, 2, 2)
-    step = make_workers(world.site, NEW)
-    assert not step.done()
-    step.apply()
-    assert step.done()
-    assert [(item.name, item.state) for item in world.containers[2:]] == [("web-3", "created"), ("web-4", "created")]
-    assert world.events == []
-
-
-def test_workers_without_room_beside_the_others_are_not_made_yet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert make_workers(switching(tmp_path, monkeypatch, 1, 2, 2).site, NEW).done()
 
 
 def test_containers_whose_services_were_replaced_are_renewed_one_at_a_time(
