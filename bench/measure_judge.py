@@ -83,12 +83,11 @@ def ours(day: Day) -> int | None:
     """The minute after the release in which the shipped test decides."""
     known = baselines(noted(day.simulated, day.series))
     first = DAY
-    for criterion in CRITERIA:
-        assert criterion.counts is not None  # noqa: S101 - the type checker's
+    for criterion, counts in ((item, item.counts) for item in CRITERIA if item.counts):
         mine = [(place, item) for place, item in known.items() if place[0] in criterion.probes]
         evidence: list[list[Evidence | None]] = [[] for _ in mine]
         for found, (place, estimated), share in zip(evidence, mine, shares([item for _, item in mine]), strict=True):
-            error, tally = criterion.counts.error * share, Tally(estimated, criterion.counts.growth)
+            error, tally = counts.error * share, Tally(estimated, counts.growth)
             for minute in range(first):
                 events, trials = day.series[place][DAY + minute]
                 tally.add(minute * 60, events, trials)

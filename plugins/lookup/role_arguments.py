@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
@@ -33,8 +33,6 @@ _raw:
   elements: dict
 """
 
-# libyaml reads them ten times as fast, where it is there
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 PLAIN = frozenset(("bool", "float", "int", "path", "str"))
 
@@ -43,7 +41,7 @@ def role_arguments() -> dict[str, dict[str, Any]]:
     """The plain arguments of all roles."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        for entry in yaml.load(path.read_text(encoding="utf-8"), LOADER)["argument_specs"].values():  # noqa: S506 - a safe one
+        for entry in yaml_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
             for name, option in entry.get("options", {}).items():
                 if option["type"] in PLAIN:
                     found[name] = {key: value for key, value in option.items() if key != "required"}

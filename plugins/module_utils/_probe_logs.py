@@ -192,7 +192,9 @@ def told(logs: Mapping[str, Log], before: Mapping[str, Any], since: float, at: s
             events, trials = _sums(blocks)
             unit = what.strip() or "lines"
             detail = f"{events} errors in {trials} {unit} since {_clock_time(since)}"
-            observations.append(Observation(PROBE, f"{service}{what}", at, events, unit, True, detail, trials))  # noqa: FBT003 - it was seen
+            observations.append(
+                Observation(PROBE, f"{service}{what}", at, events, unit, ok=True, detail=detail, of=trials)
+            )
         observations += _known(service, log, before.get(PROBE, {}), at)
         observations += _new(service, log, before.get("signatures", {}).get(service), at)
         observations += _slow(service, log, before.get(LATENCY, {}).get(service), at)
@@ -229,7 +231,7 @@ def _known(service: str, log: Log, before: Iterable[str], at: str) -> Iterator[O
         if subject.startswith(begins):
             events = counts.get(subject[len(begins) :].partition(":")[0], 0)
             detail = f"{events} times in {said} lines"
-            yield Observation(PROBE, subject, at, events, "lines", True, detail, said)  # noqa: FBT003 - it was seen
+            yield Observation(PROBE, subject, at, events, "lines", ok=True, detail=detail, of=said)
 
 
 def _subject(service: str, item: Signature) -> str:
@@ -242,4 +244,4 @@ def _slow(service: str, log: Log, usual: Mapping[str, Any] | None, at: str) -> I
         return
     slow, requests = _sums(log.slower(int(usual["step"])))
     detail = f"{slow} of {requests} took over {usual['p95']:g} ms, as 5 in 100 did before"
-    yield Observation(LATENCY, service, at, slow, "requests", True, detail, requests)  # noqa: FBT003 - it was seen
+    yield Observation(LATENCY, service, at, slow, "requests", ok=True, detail=detail, of=requests)

@@ -128,7 +128,7 @@ def insides(marks: Sequence[Mark]) -> list[tuple[Moment, float]]:
 
 def random_moments(marks: dict[str, list[Mark]], seed: int) -> Iterator[tuple[str, Moment]]:
     """Give RANDOM moments inside steps: a step by lot, and a moment in it by lot."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance = random.Random(seed)
     steps = [(verb, moment, seconds) for verb in marks for moment, seconds in insides(marks[verb]) if seconds > INSTANT]
     for _ in range(RANDOM):
         verb, moment, seconds = chance.choice(steps)

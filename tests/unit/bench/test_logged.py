@@ -13,7 +13,7 @@ from bench._logged import baseline, looks, noted, series
 
 @pytest.fixture(scope="module")
 def simulated() -> Days:
-    return days(random.Random(3), change=Change(DAY))  # noqa: S311 - a simulation
+    return days(random.Random(3), change=Change(DAY))
 
 
 def test_what_is_counted_is_what_the_probes_count_of_the_lines(simulated: Days) -> None:
@@ -35,7 +35,7 @@ def test_what_is_counted_is_what_the_probes_count_of_the_lines(simulated: Days) 
 
 
 def test_a_change_is_of_the_errors_that_it_is_about() -> None:
-    plain, one = (days(random.Random(5), change=change) for change in (None, Change(DAY, 5.0, 3)))  # noqa: S311
+    plain, one = (days(random.Random(5), change=change) for change in (None, Change(DAY, 5.0, 3)))
     before = [sum(kinds[3] for kinds in item.errors[:DAY]) for item in (plain, one)]
     after = [sum(kinds[3] for kinds in item.errors[DAY:]) for item in (plain, one)]
     assert before[0] == before[1]
@@ -45,7 +45,7 @@ def test_a_change_is_of_the_errors_that_it_is_about() -> None:
 
 
 def test_the_days_before_are_like_the_one_before_the_release() -> None:
-    dice = random.Random(6)  # noqa: S311 - a simulation
+    dice = random.Random(6)
     shares = []
     for _ in range(12):
         found = days(dice)

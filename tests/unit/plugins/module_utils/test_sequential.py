@@ -99,7 +99,7 @@ def test_bets_are_paid_for_out_of_what_was_kept(pauses: list[int], before: list[
 
 
 def test_what_is_seen_first_is_not_expected_to_speak_for_a_change() -> None:
-    dice = random.Random(4)  # noqa: S311 - a simulation
+    dice = random.Random(4)
     # without what the hours before tell of drift and bursts, which would be the law to weigh by
     baseline = replace(drawn(dice, 6), latest=())
     often = (3 / 1440) / (3 / 1440 + 1 / 10)
@@ -148,13 +148,13 @@ def drawn(dice: random.Random, mean: float) -> Baseline:
 
 
 def test_a_rate_that_stays_is_rarely_found_to_have_grown_however_often_one_looks() -> None:
-    dice = random.Random(5)  # noqa: S311 - a simulation
+    dice = random.Random(5)
     wrong = sum(decided(dice, drawn(dice, 6), 0.6, error=0.1, looks=300) is not None for _ in range(120))
     assert wrong <= 0.1 * 120
 
 
 def test_a_doubled_rate_is_found_soon() -> None:
-    dice = random.Random(6)  # noqa: S311 - a simulation
+    dice = random.Random(6)
     took = sorted(decided(dice, drawn(dice, 8), 1.6, error=0.02) or 10**6 for _ in range(31))
     assert took[15] <= 60
 
@@ -216,7 +216,7 @@ def test_few_events_decide_only_when_they_say_much() -> None:
 
 
 def test_a_baseline_that_scatters_wanders_or_is_short_makes_the_test_slower() -> None:
-    dice = random.Random(7)  # noqa: S311 - a simulation
+    dice = random.Random(7)
     calm = drawn(dice, 6)
     clustered = Baseline.of([(2 * poisson(dice, 3), 600) for _ in range(144)])
     wandering = Baseline.of([(poisson(dice, 3 if number // 12 % 2 else 9), 600) for number in range(144)])
@@ -238,7 +238,7 @@ def test_bursts_are_left_out_of_a_baseline() -> None:
 
 
 def test_days_tell_the_rate_and_put_down_to_clusters_how_they_differ() -> None:
-    dice = random.Random(7)  # noqa: S311 - a simulation
+    dice = random.Random(7)
     days = [(poisson(dice, 40), 6000) for _ in range(14)]
     found = Baseline.of(days, 86400)
     assert found is not None
@@ -259,7 +259,7 @@ def test_days_tell_the_rate_and_put_down_to_clusters_how_they_differ() -> None:
 
 
 def test_what_one_error_does_to_several_subjects_costs_nothing() -> None:
-    dice = random.Random(8)  # noqa: S311 - a simulation
+    dice = random.Random(8)
     for _ in range(20):
         tally, minute, alone = Tally(drawn(dice, 8), 2), 0, None
         while alone is None or not alone.decided:
