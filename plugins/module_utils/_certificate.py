@@ -98,8 +98,9 @@ class Certificate:
         if "migrate" in self.seconds:
             lines.append(f"window: in the rehearsal the migrations took {took['migrate']}")
         if not self.down_wrong:
+            what = f"{count} migration{' is' if count == 1 else 's are'}"
             lines.append(
-                f"{count} migrations are taken down, newest first ({', '.join(reversed(self.migrations))}), by "
+                f"{what} taken down, newest first ({', '.join(reversed(self.migrations))}), by "
                 f"{self.version}'s image: {took.get('down', 'not measured')} in the rehearsal, all was as before"
             )
         else:

@@ -37,6 +37,8 @@ PROBES = (
 )
 # Subjects of the kind vulnerability: how many are new, and how many going back would bring back.
 VULNERABILITY, NEW, WAY_BACK = "vulnerability", "new", "way back"
+# Subjects of the kind log that were there before the release are SERVICE again DIGEST: WHAT.
+AGAIN = " again "
 
 
 class ObservationError(SlipwayError):

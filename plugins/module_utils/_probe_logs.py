@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ._errors import SlipwayError
 from ._log_signatures import OTHER, Log, Signature, milliseconds, quantile
-from ._observation import Observation, timestamp
+from ._observation import AGAIN, Observation, timestamp
 from ._probe_compose import unseen
 from ._profile import secrets as secret_values
 from ._stored import piped
@@ -32,9 +32,8 @@ PROBE, LATENCY = "log", "latency"
 LATELY = 600.0
 # A new signature is bad from so many lines on, and so many of them are shown for each service.
 MANY, SHOWN = 3, 10
-# Of the errors that a service had before a release, so many are counted one by one: the most frequent ones. Their
-# subjects are SERVICE again DIGEST: WHAT.
-COUNTED, KNOWN = 5, " again "
+# Of the errors that a service had before a release, so many are counted one by one: the most frequent ones.
+COUNTED = 5
 _BLOCK = 262_144
 _DAY = 86_400.0
 _SHORTEST_SECRET = 6
@@ -219,14 +218,14 @@ def _new(service: str, log: Log, known: Sequence[str] | None, at: str) -> Iterat
 
 def again(service: str, item: Signature) -> str:
     """The subject of an error that was there before the release: told by its digest, whatever is cut off."""
-    return f"{service}{KNOWN}{item.digest}: {item.level} {item.text}"[:_SUBJECT]
+    return f"{service}{AGAIN}{item.digest}: {item.level} {item.text}"[:_SUBJECT]
 
 
 def _known(service: str, log: Log, before: Iterable[str], at: str) -> Iterator[Observation]:
     """How often each error came that is counted by itself, also where it did not come."""
     counts = {item.digest: item.count for item in log.errors}
     said = _sums(next(iter(log.counts()))[1])[1]
-    begins = f"{service}{KNOWN}"
+    begins = f"{service}{AGAIN}"
     for subject in before:
         if subject.startswith(begins):
             events = counts.get(subject[len(begins) :].partition(":")[0], 0)

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from ._errors import SlipwayError
+from ._observation import AGAIN
 from ._reader import Reader, like, one_of
 
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -35,7 +36,7 @@ MOST_ENTRIES, LONGEST_TEXT = 500, 300
 
 _RELEASE = like(re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"), "must be a release version")
 # What was there before the release is no error of the release.
-_AGAIN = re.compile(r"\S+ again [0-9a-f]{12}:")
+_AGAIN = re.compile(rf"\S+{AGAIN}[0-9a-f]{{12}}:")
 _SOCKET = re.compile(r"web.?socket|action.?cable|turbo.?stream|/cable\b", re.IGNORECASE)
 
 
