@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
 
     def stage(self, site, story, stands):
         if story == "slow":
-            time.sleep(2.6)
+            time.sleep(1.5)
         return {"changed": True}
 
     def backup(self, site, story, stands):
