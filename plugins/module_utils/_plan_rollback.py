@@ -364,7 +364,7 @@ def rollback(site: Site, identity: str, timeout: float, *, schema: str = AUTO) -
     """Plan the way back to the release before, from whatever phase the candidate has reached.
 
     :param identity: names the backup of the database as it is now, taken before anything written since could be lost.
-    :param timeout: seconds that undoing the migrations may take.
+    :param timeout: seconds for one command that undoes migrations.
     :param schema: BACK makes it what it was; KEEP leaves the new one where the rehearsal showed that the release before
         runs on it; AUTO keeps it for a release that stood, and makes it what it was for one on its way in.
     """

@@ -272,7 +272,9 @@ def test_a_copy_that_was_cut_goes_on_where_it_stopped(play: Play, types: Play, b
     done = play(*copy, inventory=INVENTORY)
     assert done.returncode == 0, done.output
     assert re.findall(r"swarm-1\.1\.0\.001 .*?: (.*)", done.output)[0] == "100 %, 100 of 100 MB"
-    assert "1.1.0 is here (0 images loaded)" in " ".join(done.output.split())
+    told = " ".join(done.output.split())
+    assert "1.1.0 is here (0 images loaded)" in told
+    assert f"ansible-playbook deploy.yml -i {INVENTORY} -e release_version=1.1.0" in told
     SITE.sh(f"cd {INCOMING} && sha256sum --quiet -c {sums.name} && ! ls *.partial 2>/dev/null")
     # and may be loaded again from where it lies
     page = {"/media/usb": INCOMING, "-i inventory/airgap": f"-i {INVENTORY} -l {SITE.name}"}

@@ -585,3 +585,16 @@ def test_problems_with_counts_are_told() -> None:
         "criteria[0].counts.alpha",
         "criteria[1].counts",
     ]
+
+
+def test_cache_warm_by_itself_holds_without_caches_and_not_where_none_could_be_seen() -> None:
+    (play,) = yaml.safe_load((ROOT / "playbooks/cache_warm.yml").read_text())
+    criteria = parse(play["tasks"][-1]["vars"]["verdict_criteria"])
+
+    def told(*items: Observation) -> str:
+        return judge(criteria, State(), items, deadline=True)[1].overall
+
+    # an application whose profile names none
+    assert told() != "rollback"
+    assert told(seen("cache")) == "hold"
+    assert told(seen("cache", ok=False)) == told(seen("cache", ok=None)) == "rollback"
