@@ -7,7 +7,7 @@ from typing import Any
 
 from ._criteria import counted_before
 from ._errors import SlipwayError
-from ._host_module import Module
+from ._host_module import Module, long_enough
 from ._observation import parse_timestamp
 from ._probe import Request, prober
 from ._profile import secrets
@@ -31,7 +31,7 @@ def request_of(module: Module) -> Request:
 def answer(module: Module, site: Site) -> dict[str, Any]:
     """Return the module's result."""
     hidden = secrets(module.params["application"])
-    module.secrets |= hidden
+    module.secrets |= long_enough(hidden)
     token = int((module.params["run"] or {}).get("token", 0))
 
     def alive() -> None:
@@ -40,11 +40,13 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
             with site.ledger.locked():
                 site.ledger.check_run(token)
 
-    looking = prober(site.profile, hidden, alive=alive)
+    counted = {"logs": module.params["logs_since"]} if module.params["logs_since"] else None
+    looking = prober(site.profile, hidden, alive=alive, counted=counted)
     findings = looking.run(request_of(module))
     return {
         "changed": findings.changed,
         "observations": [item.to_dict() for item in findings.observations],
         "baseline": counted_before(looking.before()),
+        "logs_until": looking.counted.get("logs"),
         "skipped_flows": list(findings.skipped),
     }

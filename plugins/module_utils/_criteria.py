@@ -33,6 +33,8 @@ _IDENTITY = like(re.compile(r"[A-Za-z0-9_.-]{1,40}"), "must be up to 40 letters,
 _HIGHEST, _MOST_LOOKS = 1e9, 1000
 # Outsiders can cause lines of a log, so that one of our own probes must find something at the same time.
 LOG, OWN = "log", frozenset(("page", "health", "flow", "service", "worker", "job"))
+# Their probes speak of a subject only while something is wrong with it: silence says that it is well.
+_SPARING = frozenset(("exposure", "log", "query"))
 # The kinds of which a host notes counts before a release.
 _COUNTED = ("log", "job", "latency")
 # So many comparisons are shown.
@@ -118,7 +120,10 @@ class State:
         """
         breaches, counts = mapping.get("breaches", {}), mapping.get("counts", {})
         seen, tried = mapping.get("seen", []), mapping.get("tried", [])
-        shaped = isinstance(breaches, Mapping) and all(isinstance(items, list) for items in breaches.values())
+        shaped = isinstance(breaches, Mapping) and all(
+            isinstance(items, list) and len(str(key).split(" ", 2)) == len(("criterion", "probe", "subject"))
+            for key, items in breaches.items()
+        )
         counted = isinstance(counts, Mapping) and all(isinstance(item, Mapping) for item in counts.values())
         listed = isinstance(seen, list) and isinstance(tried, list)
         if not shaped or not counted or not listed or set(mapping) - {item.name for item in fields(cls)}:
@@ -245,7 +250,8 @@ def judge(
     """Judge what was seen.
 
     An observation that is well clears what the same subject did before, unless that was reason enough to go back: what
-    has happened once is not undone by looking again. One that could not be made is no evidence.
+    has happened once is not undone by looking again. One that could not be made is no evidence. Where a kind speaks of
+    what is wrong alone, a subject that it does not name any more is well.
 
     :param observations: in the order in which they were made.
     :param baseline: how often things happened before the release, the same at each look; see the top of this file.
@@ -256,6 +262,8 @@ def judge(
     breaches = {key: list(value) for key, value in state.breaches.items()}
     seen, tried = set(state.seen), set(state.tried)
     comparisons = _Comparisons(criteria, state.counts, baselines(baseline or {}))
+    observations = list(observations)
+    _clear_unnamed(criteria, breaches, observations)
     for item in observations:
         tried.add(item.probe)
         for criterion in criteria:
@@ -283,6 +291,19 @@ def judge(
     return after, Verdict(overall, deadline, findings)
 
 
+def _clear_unnamed(
+    criteria: Sequence[Criterion], breaches: dict[str, list[Mapping[str, Any]]], observations: Sequence[Observation]
+) -> None:
+    """Forget too few breaches of subjects that are not named any more, of kinds that speak of what is wrong alone."""
+    looked = {item.probe for item in observations if item.ok is not None} & _SPARING
+    named = {(item.probe, item.subject) for item in observations}
+    looks = {criterion.id: criterion.looks for criterion in criteria}
+    for key in list(breaches):
+        identity, probe, subject = key.split(" ", 2)
+        if probe in looked and (probe, subject) not in named and len(breaches[key]) < looks.get(identity, 0):
+            del breaches[key]
+
+
 def counted_before(noted: Mapping[str, Any]) -> dict[str, Any]:
     """Pick out of what was noted before a release what counts are compared with: the baseline of `judge`."""
     return {probe: noted[probe] for probe in _COUNTED if probe in noted}
@@ -301,7 +322,7 @@ def baselines(given: Mapping[str, Any]) -> dict[tuple[str, str], Baseline]:
                 estimated = Baseline.of(blocks, float(counted.get("seconds", BLOCK)))
                 if estimated is not None:
                     found[probe, subject] = estimated
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise CriteriaError(
             'baseline: must be {probe: {subject: {"events": n, "trials": n, "blocks": [[events, trials], ...]}}}'
         ) from error
@@ -341,7 +362,7 @@ class _Comparisons:
                 try:
                     self._tallies[key] = Tally(item, criterion.counts.growth, kept.get(key))
                     self._latest[key] = str(kept[key]["at"]) if key in kept else ""
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, OverflowError, TypeError, ValueError) as error:
                     raise CriteriaError(_NO_STATE) from error
                 self._weigh(key)
 

@@ -41,7 +41,12 @@ def _secrets_of(parameters: dict[str, Any], marked: Iterable[str]) -> set[str]:
     """
     told = {parameters.get("version"), parameters.get("commit"), *(parameters.get("run") or {}).values()}
     plain = {str(value) for value in told}
-    return {value for value in marked if len(value) >= SHORTEST_SECRET and value not in plain}
+    return {value for value in long_enough(marked) if value not in plain}
+
+
+def long_enough(values: Iterable[str]) -> set[str]:
+    """Those values that are told from other text: hidden everywhere, a short one would spoil times and names."""
+    return {value for value in values if len(value) >= SHORTEST_SECRET}
 
 
 def profile_of(module: Module) -> Profile:

@@ -125,6 +125,7 @@ class _Shape:
         self.pattern = re.compile(rb"\{" + (b"," + space).join(map(self._part, found, found.values())) + rb"\}")
         self.key = [number for number, name in enumerate(self.names, 1) if name not in {"duration", "tid"}]
         self.duration = self.names.index("duration") + 1 if "duration" in self.names else 0
+        self.status = self.names.index("status") + 1 if "status" in self.names else 0
 
     def _part(self, key: str, value: object) -> bytes:
         pattern = _PATTERNS[type(value)]
@@ -143,6 +144,8 @@ def _shape_of(text: str) -> _Shape | None:
     except (ValueError, RecursionError):
         return None
     known = all(type(value) in (_READ.get(key) or _PATTERNS) for key, value in found.items())
+    # what has no message is told by all of its keys, of which a pattern reads only some
+    known = known and bool({"message", "msg"} & found.keys() or _status(found.get("status")))
     space = b" " if '": ' in text else b""
     return _Shape(found, space) if known and end == len(text) and len(found) <= _MOST_KEYS else None
 
@@ -193,7 +196,9 @@ class Reader:
     def _said(self, shape: _Shape, match: re.Match[bytes]) -> Entry | None:
         if self._exact or shape.duration:
             return shape.read(match)
-        alike = _ANY_NUMBER.sub(b"#", b'"'.join(map(match.__getitem__, shape.key)))
+        said = _ANY_NUMBER.sub(b"#", b'"'.join(map(match.__getitem__, shape.key)))
+        # one number tells what failed from what did not
+        alike = (said, match[shape.status]) if shape.status else said
         return shape.entries.get(alike) or self._read(shape, match, alike)
 
     def _read(self, shape: _Shape, match: re.Match[bytes], key: object) -> Entry | None:

@@ -63,7 +63,7 @@ def probe_figures(
             observations.append(Observation(PROBE, item.name, at, None, None, ok=None, detail=detail))
             continue
         known = before.get(item.name)
-        ok = None if known is None else now >= known * item.at_least
+        ok = None if known is None else now >= known - abs(known) * (1 - item.at_least)
         detail = f"{now:g}, nobody noted it before the release"
         if known is not None:
             detail = f"{now:g}, {known:g} before the release"

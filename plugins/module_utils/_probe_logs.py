@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ._errors import SlipwayError
 from ._log_signatures import OTHER, Log, Signature, milliseconds, quantile
@@ -92,7 +92,16 @@ def _secrets(profile: Profile, containers: Iterable[Container]) -> Iterator[str]
         yield from secret_values(item.environment)
         for value in item.environment.values():
             with suppress(ValueError):
-                yield (urlsplit(value).password or "") if "://" in value else ""
+                yield from _secrets_of_url(value)
+
+
+def _secrets_of_url(text: str) -> Iterator[str]:
+    """The secrets of a URL, as they stand there and as the application knows them; ValueError where it is none."""
+    if "://" in text:
+        parts = urlsplit(text)
+        named = dict(item.partition("=")[::2] for item in parts.query.split("&"))
+        for given in (parts.password or "", *secret_values(named)):
+            yield from (given, unquote(given))
 
 
 def _printed(
@@ -115,6 +124,9 @@ def _printed(
             yield block
         else:
             process.kill()
+            if not last:
+                # which is something else than a container that printed nothing
+                raise SlipwayError(f"docker logs {container.name}: the time was over before anything was read")
             return
     if process.returncode != 0:
         said = last[-_LAST_WORDS:].decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -338,9 +338,9 @@ def _sarif(root: _Node, subject: str) -> Report:
         rules = list(run.at("tool", "driver", "rules").items())
         by_id = {rule.get("id").text(): rule for rule in rules}
         for result in run.get("results").items():
-            if result.get("kind").value in {"pass", "notApplicable"} or result.get("baselineState").value == "absent":
+            if result.get("kind").text() in {"pass", "notApplicable"} or result.get("baselineState").text() == "absent":
                 continue
-            if any(item.get("status").value in {None, "accepted"} for item in result.get("suppressions").items()):
+            if any(item.get("status").text() in {"", "accepted"} for item in result.get("suppressions").items()):
                 continue
             findings.append(_sarif_finding(result, _rule_of(result, rules, by_id), scanner))
     if not scanners:

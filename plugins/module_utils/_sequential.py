@@ -211,7 +211,7 @@ class Tally:
 
     :param growth: how many times as frequent is looked for.
     :param kept: what `to_dict` returned.
-    :raises KeyError, TypeError, ValueError: it is something else.
+    :raises KeyError, OverflowError, TypeError, ValueError: it is something else.
     """
 
     def __init__(self, baseline: Baseline, growth: float, kept: Mapping[str, Any] | None = None) -> None:
@@ -240,13 +240,16 @@ class Tally:
                 "later": 1 - _AT_ONCE,
                 "weights": weights,
             }
-        self._minute: int | None = kept["minute"]
+        self._minute = None if kept["minute"] is None else int(kept["minute"])
         self._since, self._events, self._trials = (float(kept[name]) for name in ("since", "events", "trials"))
         # what is bet on the minutes to come
         self._later = float(kept["later"])
         self._weights = [[[float(item) for item in drifts] for drifts in bursts] for bursts in kept["weights"]]
         if [len(drifts) for bursts in self._weights for drifts in bursts] != [len(_URN)] * 9:
             raise ValueError("weights of another shape")
+        # all is told relative to them
+        if not sum(map(sum, self._weights[0])) > 0:
+            raise ValueError("no weight without change")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping ready for JSON, from which a tally can be made again."""

@@ -271,8 +271,8 @@ class _Watcher:
     def _see(self, now: float) -> tuple[Verdict, list[Observation]]:
         """Look, and look again after a while at what looks bad: a breach counts when it lasts."""
         due = {**SELDOM, **({"flows": self.policy.flows_every} if self.policy.flows_every else {})}
-        # flows are for when the first hour is over: the deploy has just gone through them
-        seldom = [kind for kind, pause in due.items() if now - self.memory.at.setdefault(kind, now) >= pause]
+        # flows are for when the first hour is over: the deploy has just gone through them; a clock may go back
+        seldom = [kind for kind, pause in due.items() if not 0 <= now - self.memory.at.setdefault(kind, now) < pause]
         kinds: Sequence[str] = [*EACH_TIME, *([REPORTS] if self.reports else []), *seldom]
         seen: list[Observation] = []
         baseline = counted_before(self.site.ledger.baseline(self.watch.release))
@@ -585,6 +585,11 @@ def _recall(directory: Path, release: str) -> Memory:
     """What the look before left; a new beginning where it is about another release, or cannot be read."""
     try:
         memory = Memory(**json.loads((directory / "state.json").read_text("utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+        State.from_dict(memory.judged)
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, SlipwayError):
         return Memory(release)
-    return memory if memory.release == release else Memory(release)
+    new = Memory(release)
+    shaped = all(type(vars(memory)[name]) is type(value) for name, value in vars(new).items())
+    numbers = (memory.restarts, memory.at, memory.blind, memory.warned, memory.waits) if shaped else ()
+    whole = all(isinstance(value, (int, float)) for each in numbers for value in each.values())
+    return memory if shaped and whole and memory.release == release else new

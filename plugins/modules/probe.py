@@ -57,6 +57,9 @@ options:
     description:
       - An ISO 8601 time with a zone. A health document made before it says nothing about the release that runs now.
     type: str
+  logs_since:
+    description: What C(logs_until) said of an earlier look, so that no line of a log counts twice.
+    type: float
   looks:
     description: How often to look. V(flows) and V(warm) run in the first look only.
     type: int
@@ -156,6 +159,10 @@ baseline:
   description: What was counted before the release that is looked at, as M(slipway.release.rollback_criteria) takes it.
   returned: success
   type: dict
+logs_until:
+  description: Up to when the logs were read, in seconds since the epoch by the host's clock. Null where they were not.
+  returned: success
+  type: float
 changed:
   description: Whether a cache key was deleted, or something that a flow made is still there.
   returned: always
@@ -189,6 +196,7 @@ ARGUMENTS = {
     **SITE_ARGUMENTS,
     "probes": {"type": "list", "elements": "str", "choices": KINDS, "required": True},
     "since": {"type": "str"},
+    "logs_since": {"type": "float"},
     "looks": {"type": "int", "default": 1},
     "interval": {"type": "float", "default": 5},
     "run": {"type": "dict"},

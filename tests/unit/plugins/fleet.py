@@ -41,6 +41,8 @@ class ActionModule(ActionBase):
         name = self._task.action.rpartition(".")[-1]
         with (DIRECTORY / "calls").open("a") as calls:
             calls.write(f"{site} {name}\\n")
+        with (DIRECTORY / "given.jsonl").open("a") as given:
+            given.write(json.dumps({"module": name, **self._task.args}, default=str) + "\\n")
         stands = DIRECTORY / site
         return {**result, "changed": False, **getattr(self, name)(site, story, stands)}
 
@@ -68,9 +70,13 @@ class ActionModule(ActionBase):
     def probe(self, site, story, stands):
         bakes = not self._task.args.get("run")
         found = [seen("service", "web"), seen("page", "/campaigns")]
+        if story == "slow page":
+            looks = (DIRECTORY / "calls").read_text().count(" probe")
+            # slow in the third call, which is monitor's
+            found.append(seen("page", "/agents", value=6.0 if looks == 3 else 0.1, unit="s"))
         if (story == "bad" and stands.read_text() == "1.2.0") or (story == "stale" and bakes):
             found.append(seen("flow", "create a test campaign", ok=False, detail="POST /campaigns answered 500"))
-        return {"observations": found, "baseline": {}}
+        return {"observations": found, "baseline": {}, "logs_until": 1764489600.25}
 
     def rollback(self, site, story, stands):
         stands.write_text("1.1.0")
@@ -92,11 +98,13 @@ class Played:
     """A run that ended.
 
     :param calls: what reached a host, `SITE MODULE` each.
+    :param given: the arguments of each call, with its `module`.
     """
 
     code: int
     printed: str
     calls: list[str] = field(default_factory=list)
+    given: list[dict[str, Any]] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -152,10 +160,11 @@ def play(directory: Path, stories: list[str], *options: str, **variables: object
         timeout=900,
         environment=environment(directory),
     )
-    calls, record = directory / "calls", directory / "records/latest.json"
+    calls, given, record = directory / "calls", directory / "given.jsonl", directory / "records/latest.json"
     return Played(
         done.returncode,
         done.stdout,
         calls.read_text().splitlines() if calls.exists() else [],
+        [json.loads(line) for line in given.read_text().splitlines()] if given.exists() else [],
         json.loads(record.read_text()) if record.exists() else {},
     )

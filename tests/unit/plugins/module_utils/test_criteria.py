@@ -265,6 +265,7 @@ def test_a_state_of_criteria_that_are_gone_is_not_looked_at() -> None:
     [
         {"breaches": None},
         {"breaches": []},
+        {"breaches": {"R2": []}},
         {"breaches": {"R2 page /a": {}}},
         {"breaches": {"R2 page /a": [3]}},
         {"breaches": {"R2 page /a": [{"subject": "/a"}]}},
@@ -557,6 +558,7 @@ def test_what_could_not_be_counted_is_no_evidence() -> None:
         {"log": {"all": {}}},
         {"log": {"all": {"blocks": [3]}}},
         {"log": {"all": {"blocks": [["a", 1]]}}},
+        {"log": {"all": {"blocks": [[10**400, 1]]}}},
         {"log": {"all": {"blocks": [], "seconds": "long"}}},
     ],
 )
@@ -569,6 +571,28 @@ def test_a_baseline_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
 def test_counts_of_another_shape_are_refused(broken: object) -> None:
     with pytest.raises(CriteriaError, match=r"^state: "):
         judge(COUNTING, State.from_dict({"counts": broken}), [], baseline=BEFORE)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"minute": "x"},
+        {"since": 10**400},
+        {"trials": None},
+        {"weights": [[[0.0]]]},
+        {"weights": "all"},
+        {"weights": 0},
+    ],
+)
+def test_a_count_that_was_changed_is_refused(damage: dict[str, Any]) -> None:
+    item = Observation("log", "all", "2026-11-23T08:00:00Z", 1, "events", ok=True, detail="", of=900)
+    counts = judge(COUNTING, State(), [item], baseline=BEFORE)[0].to_dict()["counts"]
+    (key,) = (name for name in counts if name.endswith(" log all"))
+    kept = counts[key]
+    if damage.get("weights") == 0:
+        damage = {"weights": [[[0.0 for _ in drifts] for drifts in bursts] for bursts in kept["weights"]]}
+    with pytest.raises(CriteriaError, match=r"^state: "):
+        judge(COUNTING, State.from_dict({"counts": {key: {**kept, **damage}}}), [], baseline=BEFORE)
 
 
 def test_problems_with_counts_are_told() -> None:
@@ -585,6 +609,26 @@ def test_problems_with_counts_are_told() -> None:
         "criteria[0].counts.alpha",
         "criteria[1].counts",
     ]
+
+
+@pytest.mark.parametrize("probe", ["exposure", "log", "query"])
+def test_where_only_what_is_wrong_is_named_silence_clears_what_too_few_looks_saw(probe: str) -> None:
+    criteria = parse([{"id": "R5", "title": "It stands open", "probes": [probe], "looks": 3}])
+    state, overall = State(), []
+    everything = seen(probe, "everything")
+    for wrong in (True, False, False, True, False, True, True, True, False):
+        found = [everything, *([seen(probe, "/sidekiq", ok=False)] if wrong else [])]
+        state, verdict = judge(criteria, State.from_dict(json.loads(json.dumps(state.to_dict()))), found)
+        overall.append(verdict.overall)
+    # three in a row, which nothing undoes
+    assert overall == ["inconclusive", "hold", "hold", "inconclusive", "hold", *["inconclusive"] * 2, *["rollback"] * 2]
+
+
+def test_a_kind_that_was_not_looked_at_clears_nothing() -> None:
+    criteria = parse([{"id": "R5", "title": "It stands open", "probes": ["exposure"], "looks": 2}])
+    state, _ = judge(criteria, State(), [seen("exposure", "/sidekiq", ok=False)])
+    state, _ = judge(criteria, state, [seen("page"), seen("exposure", "everything", ok=None)])
+    assert judge(criteria, state, [seen("exposure", "/sidekiq", ok=False)])[1].overall == "rollback"
 
 
 def test_cache_warm_by_itself_holds_without_caches_and_not_where_none_could_be_seen() -> None:

@@ -119,6 +119,21 @@ def test_lines_that_look_alike_are_read_like_the_first_of_them() -> None:
         assert told(compact, dense) == alone
 
 
+@pytest.mark.parametrize("statuses", [[200] * 5 + [500] * 5, [500] * 5 + [200] * 5])
+def test_what_failed_is_told_from_what_did_not_though_they_differ_in_one_number(statuses: list[int]) -> None:
+    said = '{{"time":"2026-11-23T08:00:0{}","method":"GET","uri":"/agents","status":{},"request_time":0.01{}}}'
+    log = log_of(*(said.format(number % 10, status, number) for number, status in enumerate(statuses)))
+    assert [(name, blocks[0]) for name, blocks in log.counts() if name] == [(" requests", (5, 10))]
+
+
+def test_what_has_no_message_is_told_by_its_keys_also_when_others_like_it_came_before() -> None:
+    lines = ['{"level":"error","redis_timeout":"x"}'] * 5 + ['{"level":"error","payment_lost":"x"}'] * 3
+    assert {error.text: error.count for error in log_of(*lines).errors} == {
+        "level redis_timeout": 5,
+        "level payment_lost": 3,
+    }
+
+
 def test_other_numbers_make_no_other_signature() -> None:
     first = (
         "Error reading 3f1c2a77-1111-4222-8333-abcdefabcdef of agent-17 at 10.1.2.3:6379, 2026-11-23T08:00:00.1Z, 0x1f"

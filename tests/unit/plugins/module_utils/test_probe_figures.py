@@ -39,6 +39,8 @@ def look(released: Build, before: float | None = 450) -> Observation:
         ("225", 450, True, "225, 450 before the release"),
         ("224", 450, False, "224, 450 before the release: less than 50% of it are left"),
         ("0", 0, True, "0, 0 before the release"),
+        ("-450", -450, True, "-450, -450 before the release"),
+        ("-676", -450, False, "-676, -450 before the release: less than 50% of it are left"),
         ("12", None, None, "12, nobody noted it before the release"),
         ("", 450, None, "could not be seen: figure 'agents online' is not one number"),
         ("NaN", 450, None, "could not be seen: figure 'agents online' is not one number"),

@@ -107,11 +107,38 @@ def test_logs_that_cannot_be_read_are_no_evidence_and_no_reason_to_stop(site: Si
 
 
 def test_the_containers_own_secrets_are_not_shown(site: Site, host: Logging) -> None:
-    host.containers[1]["Config"]["Env"] = ["SMTP_PASSWORD=pferd-batterie", "DATABASE_URL=postgres://a:klammer-heft@b/c"]
-    host.printed = {"web1": ["ERROR: pferd-batterie and klammer-heft"]}
+    host.containers[1]["Config"]["Env"] = [
+        "SMTP_PASSWORD=pferd-batterie",
+        "DATABASE_URL=postgres://a:klammer%2Bheft%21@b/c",
+        "REDIS_URL=redis://b/0?timeout=seconds&password=wolke%2Btinte",
+    ]
+    # as it is given, and as the application knows it
+    said = ["pferd-batterie", "klammer+heft!", "klammer%2Bheft%21", "wolke+tinte", "wolke%2Btinte"]
+    host.printed = {"web1": [f"ERROR: {item} after 3 seconds" for item in said]}
     told = repr(look(site, {}))
-    assert "pferd" not in told
-    assert "klammer" not in told
+    assert not [word for word in ("pferd", "klammer", "wolke", "tinte") if word in told]
+    assert "seconds" in told
+
+
+def test_a_container_for_which_no_time_was_left_is_not_one_that_printed_nothing(
+    site: Site, host: Logging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = host.stream
+    slow = [sys.executable, "-c", "import time; print('2026-11-23T08:00:00.1Z INFO: x', flush=True); time.sleep(60)"]
+
+    def stream(argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        if argv[-1] != "web1":
+            return given(argv, errors)
+        return subprocess.Popen(slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    host.printed = {"worker1": [OLD] * 5}
+    monkeypatch.setattr(_probe_logs, "_BASELINE", Limits(seconds=0.5))
+    monkeypatch.setattr(host, "stream", stream)
+    before = baseline(site)
+    assert "worker" not in before["signatures"]
+    monkeypatch.setattr(host, "stream", given)
+    seen = look(site, before)
+    assert (seen["worker: error Redis went away"].ok, "nothing to compare with" in repr(seen)) == (True, True)
 
 
 def test_only_so_much_is_read(site: Site, host: Logging) -> None:

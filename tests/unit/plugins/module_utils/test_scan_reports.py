@@ -200,7 +200,15 @@ PLACES += [(samples.GRYPE, path) for path in [("source",), ("descriptor", "db"),
 PLACES += [(samples.BUNDLER_AUDIT, path) for path in [("results", 0, "advisory"), ("created_at",)]]
 PLACES += [
     (samples.SARIF_GRYPE, ("runs", 0, *path))
-    for path in [("invocations",), ("results", 0, "ruleIndex"), ("tool", "driver", "rules", 0), ("properties",)]
+    for path in [
+        ("invocations",),
+        ("results", 0, "ruleIndex"),
+        ("results", 0, "kind"),
+        ("results", 0, "baselineState"),
+        ("results", 1, "suppressions", 0, "status"),
+        ("tool", "driver", "rules", 0),
+        ("properties",),
+    ]
 ]
 
 

@@ -671,3 +671,30 @@ def test_whatever_keeps_it_from_going_back_is_told(world: World, error: Exceptio
     world.look()
     assert world.events == ["breach", "not taken back"]
     assert world.alerts[-1]["reason"] == str(error)
+
+
+def test_a_clock_that_goes_back_does_not_put_off_what_is_looked_at_seldom(world: World) -> None:
+    world.look()
+    world.now -= 1800
+    world.look()
+    assert {"data", "exposure", "queries"} <= set(world.asked[-1])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"judged": {"breaches": 3}},
+        {"judged": {"breaches": {"R2": []}}},
+        {"judged": None},
+        {"counted": None},
+        {"at": {"": "x"}},
+        {"blind": None},
+        {"looks": "many"},
+    ],
+)
+def test_what_it_remembered_and_cannot_be_read_is_a_new_beginning(world: World, damage: dict[str, Any]) -> None:
+    world.look()
+    path = world.site.ledger.root / "watch" / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    assert world.look() == ("hold", 0)
+    assert json.loads(path.read_text())["looks"] == 1

@@ -1,0 +1,23 @@
+"""The real deploy.yml on this machine, where what reaches a host is told by a story."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.plugins.fleet import play
+
+
+@pytest.mark.timeout(300)
+def test_what_is_watched_once_more_counts_no_line_twice_and_all_that_was_seen_is_recorded(tmp_path: Path) -> None:
+    run = play(tmp_path, ["slow page"])
+    assert run.code == 0, run.printed
+    assert run.outcomes == ["deployed"]
+    probes = [item for item in run.given if item["module"] == "probe"]
+    # cache warm, smoke test, monitor, and monitor again, for a page was slow in too few looks to decide
+    assert [item.get("logs_since") for item in probes] == [None, None, None, 1764489600.25]
+    assert len({str(item.get("since")) for item in probes[2:]}) == 1
+    (concluded,) = (item for item in run.given if item["module"] == "conclude")
+    seen = [item["value"] for item in concluded["observations"] if item["subject"] == "/agents"]
+    assert seen == [0.1, 0.1, 6.0, 0.1]
