@@ -59,7 +59,7 @@ cells: setup  ## the six cells of chaos that make test plays too
 chaos: setup  ## kill, cut and fill in every phase, under writes (SHARD=1/4 plays a share, RESUME=1 goes on)
 	@python -m tests.chaos --hosts $(HOSTS) $(if $(SHARD),--shard $(SHARD)) $(if $(RESUME),--resume)
 
-faults: setup  ## let faults and healthy noise happen, and see what is found and what is left alone (half an hour)
+faults: setup  ## let faults and healthy noise happen, and see what is found and what is left alone (an hour)
 	@hosts='$(HOSTS)'; python -m tests.faults --host "$${hosts%%,*}"
 
 fleet: setup  ## waves over four hosts, the first bad, then the second
