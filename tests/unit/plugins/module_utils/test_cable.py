@@ -222,7 +222,7 @@ def test_all_that_is_waited_for_has_one_deadline_however_it_trickles() -> None:
         begun = time.monotonic()
         with pytest.raises(HttpError, match="no broadcast"):
             cable.hear("progress_campaign_7", 0.4)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 3
 
 
 def with_broadcast(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 plain data

@@ -64,8 +64,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def test_a_worker_without_work_is_stopped_as_soon_as_it_says_so(world: World) -> None:
     world.quiet = True
     began = time.monotonic()
-    assert stop_workers(world.site, [WORKER], 5) == {}
-    assert time.monotonic() - began < 1
+    assert stop_workers(world.site, [WORKER], 60) == {}
+    assert time.monotonic() - began < 30
     assert world.told == ["TSTP ['w1']", "stop ['w1']"]
 
 
