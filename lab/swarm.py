@@ -27,7 +27,8 @@ FOUND_BY_NAME = """\
 backend web
   option redispatch 1
   option tcp-check
-  default-server check inter 50ms fall 2 rise 2 slowstart 8s observe layer4 error-limit 1 on-error mark-down resolvers docker
+  default-server check inter 50ms fall 2 rise 2 slowstart 8s resolvers docker
+  default-server observe layer4 error-limit 1 on-error mark-down
   server-template web 8 web:3000
 """
 BY_HAND = {

@@ -118,7 +118,7 @@ def test_a_host_and_the_variables_of_a_site_are_all_that_is_written(reader: Read
     site = PAGE["Variables of the site"].blocks[0][1]
     assert "git@git.example.com:shop/shop.git" in site
     # nobody visits it while it is watched
-    briefly = "monitor_looks: 2\nmonitor_interval: 1\n"
+    briefly = "monitor_looks: 1\n"
     (group / "site.yml").write_text(site.replace("git@git.example.com:shop/shop.git", REPOSITORY) + briefly)
 
 

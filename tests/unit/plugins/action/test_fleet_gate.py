@@ -59,16 +59,7 @@ def test_a_canary_that_took_itself_back_meanwhile_stops_the_fleet(tmp_path: Path
     )
 
 
-def test_without_waves_all_sites_come_at_once_and_nothing_is_said_of_a_fleet(tmp_path: Path) -> None:
-    run = play(tmp_path, ["good", "good"])
-    assert run.code == 0, run.printed
-    assert run.outcomes == ["deployed", "deployed"]
-    assert run.of("site1") == run.of("site2") == DEPLOY
-    assert run.record["fleet"] is None
-    assert not any(word in run.printed for word in ("TASK [Fleet", "TASK [Bake", "slipway.release.fleet", "\nfleet:"))
-
-
-def test_without_waves_each_site_may_go_by_itself_and_a_bad_one_back(
+def test_without_waves_each_site_goes_by_itself_a_bad_one_back_and_nothing_is_said_of_a_fleet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANSIBLE_STRATEGY", "ansible.builtin.host_pinned")
@@ -79,6 +70,8 @@ def test_without_waves_each_site_may_go_by_itself_and_a_bad_one_back(
     assert run.of("site2") == DEPLOY
     # nothing in it is once for all, or stops all
     assert "free strategy" not in run.printed
+    assert run.record["fleet"] is None
+    assert not any(word in run.printed for word in ("TASK [Fleet", "TASK [Bake", "slipway.release.fleet", "\nfleet:"))
 
 
 def test_check_mode_looks_at_every_wave_and_asks_no_ledger(tmp_path: Path) -> None:

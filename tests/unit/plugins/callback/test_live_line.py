@@ -30,11 +30,11 @@ COLUMNS = 60
 
 CRITERION = {"id": "R3", "title": "A page takes over 5 seconds", "probes": ["page"], "over": 5, "unit": "s"}
 TASKS: list[dict[str, Any]] = [
-    {"name": "Wait", "ansible.builtin.command": {"argv": ["sleep", "1.2"]}, "changed_when": False},
+    {"name": "Wait", "ansible.builtin.command": {"argv": ["sleep", "{{ wait }}"]}, "changed_when": False},
     {"name": "Tell", "ansible.builtin.debug": {"msg": "told in between"}},
     {
         "name": "Wait with a secret",
-        "ansible.builtin.command": {"argv": ["sleep", "0.6"]},
+        "ansible.builtin.command": {"argv": ["sleep", "{{ wait / 2 }}"]},
         "environment": {"SECRET": CANARY},
         "no_log": True,
         "changed_when": False,
@@ -46,10 +46,10 @@ TASKS: list[dict[str, Any]] = [
 ]
 
 
-def written(directory: Path) -> tuple[str, ...]:
-    """An inventory and a playbook that takes two seconds; what to type."""
+def written(directory: Path, wait: float = 1.2) -> tuple[str, ...]:
+    """An inventory and a playbook that waits for so many seconds, and once more half of it; what to type."""
     inventory, playbook = directory / "inventory.yml", directory / "try.yml"
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "wait": wait}
     inventory.write_text(yaml.safe_dump({"all": {"hosts": dict.fromkeys(NAMES), "vars": here}}))
     playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": TASKS}]))
     return "-i", str(inventory), str(playbook)
@@ -136,7 +136,7 @@ def test_a_terminal_shows_how_far_the_run_is_and_keeps_nothing_of_it(sent: str) 
 
 def test_what_the_terminal_has_in_the_end_is_what_a_pipe_gets(tmp_path: Path, sent: str) -> None:
     environment = {"COLUMNS": str(COLUMNS), "ANSIBLE_NOCOLOR": "1"}
-    piped = ansible_playbook(tmp_path / "records", *written(tmp_path), environment=environment).stdout
+    piped = ansible_playbook(tmp_path / "records", *written(tmp_path, 0.5), environment=environment).stdout
     assert LINE not in piped
     assert "\r" not in piped
 
@@ -148,7 +148,7 @@ def test_what_the_terminal_has_in_the_end_is_what_a_pipe_gets(tmp_path: Path, se
 
 
 def test_who_wants_none_gets_none(tmp_path: Path) -> None:
-    assert LINE not in on_a_terminal(tmp_path, COLUMNS, {"SLIPWAY_LIVE": "false"})
+    assert LINE not in on_a_terminal(tmp_path, COLUMNS, {"SLIPWAY_LIVE": "false"}, *written(tmp_path, 0.5))
 
 
 @pytest.mark.timeout(900)
