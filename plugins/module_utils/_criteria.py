@@ -294,13 +294,19 @@ def judge(
 def _clear_unnamed(
     criteria: Sequence[Criterion], breaches: dict[str, list[Mapping[str, Any]]], observations: Sequence[Observation]
 ) -> None:
-    """Forget too few breaches of subjects that are not named any more, of kinds that speak of what is wrong alone."""
+    """Forget too few breaches of subjects that are not named any more, of kinds that speak of what is wrong alone.
+
+    What could not be seen keeps what it did: an error in a log is `SERVICE: WHAT`, and a log that nobody could read is
+    no log without it.
+    """
+    unseen = {(item.probe, item.subject) for item in observations if item.ok is None}
     looked = {item.probe for item in observations if item.ok is not None} & _SPARING
     named = {(item.probe, item.subject) for item in observations}
     looks = {criterion.id: criterion.looks for criterion in criteria}
     for key in list(breaches):
         identity, probe, subject = key.split(" ", 2)
-        if probe in looked and (probe, subject) not in named and len(breaches[key]) < looks.get(identity, 0):
+        silent = (probe, subject) not in named and (probe, subject.partition(":")[0]) not in unseen
+        if probe in looked and silent and len(breaches[key]) < looks.get(identity, 0):
             del breaches[key]
 
 

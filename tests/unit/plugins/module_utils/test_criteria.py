@@ -631,6 +631,15 @@ def test_a_kind_that_was_not_looked_at_clears_nothing() -> None:
     assert judge(criteria, state, [seen("exposure", "/sidekiq", ok=False)])[1].overall == "rollback"
 
 
+def test_a_log_that_could_not_be_read_is_no_log_without_the_error() -> None:
+    criteria = parse([{"id": "P1", "title": "New errors", "probes": ["log"], "looks": 2}])
+    state, _ = judge(criteria, State(), [seen("log", "web: error it broke", ok=False)])
+    unread, _ = judge(criteria, state, [seen("log", "worker"), seen("log", "web", ok=None)])
+    assert judge(criteria, unread, [seen("log", "web: error it broke", ok=False)])[1].overall == "rollback"
+    read, _ = judge(criteria, state, [seen("log", "worker"), seen("log", "web")])
+    assert judge(criteria, read, [seen("log", "web: error it broke", ok=False)])[1].overall == "inconclusive"
+
+
 def test_cache_warm_by_itself_holds_without_caches_and_not_where_none_could_be_seen() -> None:
     (play,) = yaml.safe_load((ROOT / "playbooks/cache_warm.yml").read_text())
     criteria = parse(play["tasks"][-1]["vars"]["verdict_criteria"])
