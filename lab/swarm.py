@@ -21,13 +21,14 @@ OWNER = "deploy"
 PROXIES = ("nginx_reload", "haproxy", "docker_dns", "docker_dns_nginx", "none")
 # What people write who tell their proxy about the web containers: a file of the checkout, and what is in it.
 NGINX, HAPROXY = "nginx/upstreams/web.conf", "haproxy/upstreams/web.cfg"
-# Who does not answer is found out within a tenth of a second, and asked no more; who has just begun is asked seldom at
-# first, for nobody warms it. The one with the fewest connections would be the one that lets its WebSockets go.
+# Who does not answer is found out within a tenth of a second, and asked no more; who has just begun is asked a second
+# later, when a deploy has asked it for its first pages, and seldom at first. The one with the fewest connections would
+# be the one that lets its WebSockets go.
 FOUND_BY_NAME = """\
 backend web
   option redispatch 1
   option tcp-check
-  default-server check inter 50ms fall 2 rise 2 slowstart 8s resolvers docker
+  default-server check inter 50ms fall 2 rise 20 slowstart 8s resolvers docker
   default-server observe layer4 error-limit 1 on-error mark-down
   server-template web 8 web:3000
 """

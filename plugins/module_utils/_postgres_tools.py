@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._compose import NOT_THE_PROJECT_S
+from ._compose import NOT_THE_PROJECT_S, YIELDS
 from ._errors import OUTPUT_TAIL, CommandError
 from ._snapshot import LONGEST
 from ._stored import StoredFile, finish, make_durable, piped, receive, send
@@ -89,7 +89,7 @@ class PostgresTools:
         }
         able = f'psql --no-psqlrc --username={shlex.quote(self._user)} --dbname=postgres --command="" && ls $place'
         script = f"umask 077; place={_MOUNTED}; {{ {able}; }} >&2 || exit {_UNABLE}; {command}"
-        argv = ["docker", "run", *_CONFINED, *NOT_THE_PROJECT_S, "--label", f"{LABEL}={self._application}"]
+        argv = ["docker", "run", *_CONFINED, *NOT_THE_PROJECT_S, *YIELDS, "--label", f"{LABEL}={self._application}"]
         mode = "rw" if writes else "ro"
         argv += ["--network", f"container:{self._container}", "--volume", f"{directory}:{_MOUNTED}:{mode}"]
         argv += [part for name in environment for part in ("--env", name)]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._compose import NOT_THE_PROJECT_S, Docker
+from ._compose import NOT_THE_PROJECT_S, YIELDS, Docker
 from ._database_facts import DatabaseFacts, literal, quoted
 from ._errors import CommandError, SlipwayError
 from ._postgres import Database
@@ -159,7 +159,7 @@ class Scratch:
         self, service: Mapping[str, Any], image: str, command: Sequence[str], environment: Mapping[str, str]
     ) -> list[str]:
         """What every `docker run` here has in common; values of variables travel in docker's own environment."""
-        arguments = [*NOT_THE_PROJECT_S, "--label", self._label, "--network", self._network, "--pull", "never"]
+        arguments = [*NOT_THE_PROJECT_S, *YIELDS, "--label", self._label, "--network", self._network, "--pull", "never"]
         for key in environment:
             arguments += ["--env", key]
         first, *rest = service.get("entrypoint") or [None]

@@ -117,6 +117,8 @@ def test_what_runs_beside_the_server_can_be_found_and_may_not_more_than_it_must(
     assert argv[argv.index("--volume") + 1] == f"{directory}:/slipway:ro"
     assert argv[argv.index("--network") + 1] == "container:p1"
     assert argv[argv.index("--cap-drop") + 1] == "ALL"
+    # visitors come first: Docker's default is 1024
+    assert int(argv[argv.index("--cpu-shares") + 1]) < 512
     assert "slipway.tools=shop" in argv
     assert argv[-3] == "sha256:17"
 

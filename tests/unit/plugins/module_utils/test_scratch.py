@@ -29,6 +29,7 @@ class Engine:
     def __init__(self) -> None:
         self.running: dict[str, list[str]] = {}
         self.given: dict[str, dict[str, str]] = {}
+        self.shares: dict[str, int] = {}
         self.roles: list[str] = []
         self.asked: list[str] = []
         self.broken = ""
@@ -41,6 +42,7 @@ class Engine:
             assert "canary" not in " ".join(argv)
             self.running[name] = [argv[place + 1] for place, word in enumerate(argv) if word == "--label"]
             self.given[name] = dict(env or {})
+            self.shares[name] = int(argv[argv.index("--cpu-shares") + 1])
             if name.endswith("postgres"):
                 self.roles = []
         if argv[1] == "rm":
@@ -98,6 +100,13 @@ def test_what_could_not_all_be_begun_says_so_and_is_not_taken_for_begun(engine: 
     with pytest.raises(CommandError, match="no space left"):
         scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0", cache=True)
     assert not scratch(engine).begun("b1", web=True, cache=True)
+
+
+def test_visitors_come_first(engine: Engine) -> None:
+    scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0", cache=True)
+    assert len(engine.shares) == 3
+    # Docker's default is 1024
+    assert max(engine.shares.values()) < 512
 
 
 def test_it_is_used_once(engine: Engine) -> None:
