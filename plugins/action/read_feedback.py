@@ -24,6 +24,8 @@ class ActionModule(ControllerAction):
             return {"feedback": Feedback.parse(_content(path)).to_dict()}
         except SlipwayError as error:
             raise SlipwayError(f"{path}: {error}") from error
+        except RecursionError as error:
+            raise SlipwayError(f"{path}: an anchor stands for what it is in") from error
 
 
 def _content(path: Path) -> object:

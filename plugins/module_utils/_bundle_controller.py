@@ -137,9 +137,14 @@ def _keep(old: Path, new: Path) -> None:
     if (old / INVENTORY).is_dir():
         shutil.rmtree(new / INVENTORY, ignore_errors=True)
         shutil.copytree(old / INVENTORY, new / INVENTORY, symlinks=True)
-    for path in (old / EVIDENCE).glob("*"):
-        if not (new / EVIDENCE / path.name).exists():
-            shutil.copytree(path, new / EVIDENCE / path.name, symlinks=True)
+    if (old / EVIDENCE).is_dir():
+        (new / EVIDENCE).mkdir(exist_ok=True)
+        _keep_others(old / EVIDENCE, new / EVIDENCE)
+    _keep_others(old, new)
+
+
+def _keep_others(old: Path, new: Path) -> None:
+    """Take over what has no counterpart in a directory."""
     for path in old.iterdir():
         if path.name == _ENVIRONMENT or os.path.lexists(new / path.name):
             continue

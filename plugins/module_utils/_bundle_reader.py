@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -256,9 +257,10 @@ def opened(runner: Runner, sums: Path, signers: Path) -> Iterator[Bundle]:
 
 
 def _key(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Orders versions: 1.9.0 before 1.10.0-rc1 before 1.10.0."""
-    main, _, ahead = version.partition("-")
-    parts = [*main.split("."), *([] if not ahead else ["-", *ahead.split(".")])]
+    """Orders versions: v1.9.0 before 1.10.0-rc9 before 1.10.0-rc10 before 1.10.0."""
+    main, dash, ahead = re.sub("^[vV]", "", version).partition("-")
+    # digits count as a number wherever they stand
+    parts = [*re.findall(r"\d+|[^\d.]+", main), *([dash] if ahead else []), *re.findall(r"\d+|[^\d.]+", ahead)]
     keys = [(2, int(part), "") if part.isdecimal() else (0 if part == "-" else 1, 0, part) for part in parts]
     return (*keys, (1, 0, ""))
 

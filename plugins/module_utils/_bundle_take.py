@@ -80,6 +80,8 @@ def take(site: Site, sums: Path, signers: Path, *, check: bool) -> dict[str, Any
 
     :param check: look only.
     """
+    if not check:
+        site.ledger.check_free()
     with opened(site.runner, sums, signers) as bundle:
         manifest, engine = bundle.manifest, Engine(site.runner)
         refuse_unfit(site, engine, manifest, sums.name)
@@ -88,6 +90,8 @@ def take(site: Site, sums: Path, signers: Path, *, check: bool) -> dict[str, Any
         changed = bool(missing) or brought_images(site.ledger, manifest.version, manifest.commit) != images
         if changed and not check:
             with site.ledger.locked():
+                # one may have begun while the bundle was verified
+                site.ledger.check_free()
                 load(site.runner, bundle, site.ledger.root)
                 _keep(site, bundle, images)
     return {"changed": changed, "version": manifest.version, "commit": manifest.commit, "loaded": missing}

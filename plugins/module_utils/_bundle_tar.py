@@ -57,10 +57,8 @@ def size_in(block: bytes) -> int | None:
     field = block[_SIZE]
     if field[0] & 0x80:
         return int.from_bytes(field[1:], "big")
-    try:
-        return int(field.rstrip(b"\0 ") or b"0", 8)
-    except ValueError:
-        return None
+    digits = field.rstrip(b"\0 ")
+    return int(digits or b"0", 8) if not digits.strip(b"01234567") else None
 
 
 def what_it_is(block: bytes) -> str:

@@ -34,12 +34,12 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
         raise SlipwayError(f"{version!r} is no release version: letters, digits, . _ - only")
     if not VERSION.fullmatch(run_id):
         raise SlipwayError(f"{run_id!r} is no run id: letters, digits, . _ - only")
-    ref, backup, time = parameters["ref"] or version, parameters["backup"], parameters["controller_time"]
+    ref, backup = parameters["ref"] or version, parameters["backup"]
     security = Scans.from_dict(parameters["security"]) if parameters["security"] else None
     evidence = Evidence.from_dict(parameters["evidence"]) if parameters["evidence"] else None
     opens = parameters["open"] and not module.check_mode
     request = Request(
-        *(verb, run_id, version, ref, time, backup, parameters["uploads"], parameters["owner"], security),
+        *(verb, run_id, version, ref, module.clock_ahead, backup, parameters["uploads"], parameters["owner"], security),
         evidence=evidence,
         opens=opens,
     )

@@ -52,6 +52,7 @@ class Container:
     :param digest: what Compose made it of, as Compose's own label says.
     :param published: the host's addresses and ports that lead to it.
     :param host_network: whether it shares the host's network.
+    :param binds: the host's files and directories that it has mounted.
     :param listens: the ports that its image says it listens on.
     :param restart: Docker's word for when it starts it again.
     """
@@ -76,11 +77,17 @@ class Container:
     host_network: bool = False
     listens: tuple[int, ...] = ()
     restart: str = "no"
+    binds: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
         """Whether it runs, healthy or not."""
         return self.state == "running"
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs, or will in a moment: Docker starts one again that ended by itself."""
+        return self.state in {"running", "restarting"}
 
     @property
     def good(self) -> bool:
@@ -213,9 +220,20 @@ class Docker:
             for started in [pool.submit(self._change, "start", item, timeout=120) for item in containers]:
                 started.result()
 
-    def stop(self, containers: Sequence[str]) -> None:
+    def stop(self, containers: Sequence[Container]) -> None:
         """Stop containers, each within its own grace period, and keep them."""
-        self._change("stop", *containers, timeout=STOP_TIMEOUT)
+        self.let_rest(containers)
+        self._change("stop", *(item.id for item in containers), timeout=STOP_TIMEOUT)
+
+    def let_rest(self, containers: Iterable[Container]) -> None:
+        """Let containers stay stopped, once they are, when Docker itself starts anew; else nothing changes for them."""
+        always = [item.id for item in containers if item.restart == "always"]
+        if always:
+            self._change("update", "--restart", "unless-stopped", *always)
+
+    def restart(self, containers: Sequence[str]) -> None:
+        """Stop containers and start them again: what they have mounted is looked up anew."""
+        self._change("restart", *containers, timeout=STOP_TIMEOUT)
 
     def memory(self, containers: Sequence[str]) -> list[int]:
         """What each container uses now, in bytes, as the engine says; it takes seconds, and says 0 where it cannot."""
@@ -308,6 +326,7 @@ def _container(item: dict[str, Any]) -> Container:
         host_network=(item.get("HostConfig") or {}).get("NetworkMode") == "host",
         listens=tuple(number for port in config.get("ExposedPorts") or {} for number in port_numbers(port)),
         restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
+        binds=tuple(mount["Source"] for mount in item.get("Mounts") or [] if mount["Type"] == "bind"),
     )
 
 
@@ -357,9 +376,13 @@ class Compose:
         :param directory: what relative paths in the Compose files stand for; the project directory, so that bind mounts
             stay where the data is, unless it is an image that is built.
         """
-        argv = [*self._argv(directory or Path(self._profile.directory)), *arguments]
+        place = directory or Path(self._profile.directory)
+        argv = [*self._argv(place), *arguments]
+        # what ${PWD} in the files stands for is where people stand who start the application by hand
+        environment = {**self._environment, "PWD": str(place)}
+        here = str(place) if place.is_dir() else None
         try:
-            return self._runner.run(argv, env=self._environment, timeout=timeout, check=check)
+            return self._runner.run(argv, env=environment, cwd=here, timeout=timeout, check=check)
         finally:
             if arguments[0] not in _LOOKS:
                 self._changed()
@@ -378,7 +401,8 @@ class Compose:
             if not (self._source / name).is_file():
                 raise SlipwayError(f"Compose file {self._source / name} does not exist: mend application.compose_files")
         try:
-            model: dict[str, Any] = json.loads(self.call("config", "--format", "json").stdout)
+            # Compose doubles each `$`, so that what it prints could be a Compose file
+            model: dict[str, Any] = json.loads(self.call("config", "--format", "json").stdout.replace("$$", "$"))
         except CommandError as error:
             reason = error.output.splitlines()[-1] if error.output else str(error)
             raise SlipwayError(

@@ -91,9 +91,9 @@ class Containers:
         ]
 
     def others(self) -> list[Container]:
-        """The rest of those that run."""
+        """The rest of those that run, or that Docker starts again in a moment."""
         own = {item.id for item in self.own()}
-        return [item for item in self.all() if item.running and item.id not in own]
+        return [item for item in self.all() if item.up and item.id not in own]
 
     def good(self) -> list[Container]:
         """The release's own that run and are healthy, no more than there are to be."""
@@ -109,7 +109,7 @@ class Containers:
         """Make the containers that are missing, beside whatever runs. What is stopped and another's goes first."""
         with self.site.at_rest():
             own, there = {item.id for item in self.own()}, self.all()
-        foreign = [item.id for item in there if not item.running and item.id not in own]
+        foreign = [item.id for item in there if not item.up and item.id not in own]
         if foreign:
             self.site.docker.remove(foreign)
         self._make(self.count - len(own))

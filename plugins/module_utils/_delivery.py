@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TIMEOUT = 15.0
 # From here on a receiver says that it failed itself, perhaps after it had taken the message.
 _THEIR_FAULT = 500
+# Whoever has taken a POST may answer where to look next.
+_DONE = (302, 303)
 
 
 class DeliveryError(SlipwayError):
@@ -70,7 +72,9 @@ def post(url: str, message: Mapping[str, Any], trusted: ssl.SSLContext) -> None:
         opener.open(request, timeout=TIMEOUT).close()
     except HTTPError as error:
         error.close()
-        raise DeliveryError(f"HTTP {error.code}", may_be_there=error.code >= _THEIR_FAULT) from None
+        raise DeliveryError(
+            f"HTTP {error.code}", may_be_there=error.code >= _THEIR_FAULT or error.code in _DONE
+        ) from None
     except URLError as error:
         # raised while the request was being sent: nobody has all of it
         raise DeliveryError(_named(error.reason), may_be_there=False) from None

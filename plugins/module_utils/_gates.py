@@ -6,8 +6,8 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-import time
 import urllib.parse
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -29,6 +29,7 @@ from ._maintenance import Maintenance
 from ._observation import Observation
 from ._once import Once
 from ._parked_jobs import parked
+from ._plan_adopt import observe_release
 from ._plan_restore import check_restore
 from ._plan_rollback import check_images, died_early, release_to_take_back, way_back
 from ._plan_stage import missing_services
@@ -56,7 +57,7 @@ class Request:
     :param verb: decides which gates are looked at (see GATES).
     :param run: the id of the run that asks; it may hold the site already.
     :param ref: the git ref that names the release, for a deploy.
-    :param controller_time: seconds since the epoch on the controller when it asked.
+    :param clock_ahead: seconds by which the host's clock is ahead of the controller's.
     :param backup: the backup to put back, for a restore.
     :param uploads: whether uploads go back too.
     :param owner: who asks, who may go on with a run of their own that died.
@@ -69,7 +70,7 @@ class Request:
     run: str
     version: str | None = None
     ref: str | None = None
-    controller_time: float | None = None
+    clock_ahead: float = 0.0
     backup: str | None = None
     uploads: bool = False
     owner: str = ""
@@ -325,11 +326,8 @@ class Gates:
         services = self.site.compose.config["services"]
         url = (services.get(self.profile.services.web, {}).get("environment") or {}).get("DATABASE_URL")
         host = urllib.parse.urlsplit(url).hostname if url else None
-        inside = {
-            name
-            for key, service in services.items()
-            for name in (key, service.get("container_name"), service.get("hostname"))
-        }
+        inside = {name.lower() for key, service in services.items() for name in _names(key, service)}
+        # an URL's host is in lower case
         return host if host and host not in inside else None
 
     def disk(self) -> str:
@@ -435,6 +433,8 @@ class Gates:
         worker = self.profile.services.worker
         if worker is None:
             return "the application has none"
+        if not self.profile.jobs.sidekiq:
+            return "they are not Sidekiq's, and end by SIGTERM"
         if not self._files_there or self._in_between:
             return _NOT_LOOKED_AT if self._in_between else "nothing is installed yet"
         service = self.site.compose.config["services"].get(worker, {})
@@ -456,18 +456,16 @@ class Gates:
 
     def clock(self) -> str:
         """A clock that agrees with the controller's: evidence is judged by its time."""
-        if self.request.controller_time is None:
-            return "the controller's time was not given"
-        skew = time.time() - self.request.controller_time
-        if abs(skew) > CLOCK_TOLERANCE:
-            raise SlipwayError(f"the host's clock differs from the controller's by {skew:+.0f} s: set both by NTP")
-        return f"{skew:+.1f} s"
+        ahead = self.request.clock_ahead
+        if abs(ahead) > CLOCK_TOLERANCE:
+            raise SlipwayError(f"the host's clock differs from the controller's by {ahead:+.0f} s: set both by NTP")
+        return f"{ahead:+.1f} s"
 
     def lock(self) -> str:
         """Nobody else at work here."""
         run, ledger = self._state.run, self.site.ledger
         dead = False
-        if run is not None and run.id != self.request.run:
+        if run is not None and (run.id, run.owner) != (self.request.run, self.request.owner):
             dead = ledger.may_take_over(self.request.owner)
             if not dead:
                 raise SlipwayError(
@@ -531,9 +529,17 @@ class Gates:
         """What runs is what the ledger says."""
         if self._state.candidate is not None:
             return "not looked at: a release was left half done"
+        version = self.request.version
         if self._state.current is None:
-            return "to be adopted" if not self._first_install else "nothing is installed yet"
-        wrong = self.site.runs(self.site.ledger.known_release(self._state.current), beside=True)
+            if self._first_install:
+                return "nothing is installed yet"
+            if observe_release(self.site).version == version:
+                raise SlipwayError(
+                    f"release {version} runs here already and is in no ledger yet: playbooks/backup.yml adopts it"
+                )
+            return "to be adopted"
+        release = self.site.ledger.known_release(self._state.current)
+        wrong = self.site.runs(release, beside=True)
         if wrong and Maintenance(self.site).container is not None:
             raise SlipwayError(
                 f"the maintenance page stands in the place of {self._state.current} ({wrong[0]}): run "
@@ -543,6 +549,11 @@ class Gates:
             raise SlipwayError(
                 f"what runs is not release {self._state.current} as the ledger has it ({wrong[0]}): run 'docker "
                 f"compose up -d' in {self.site.directory}"
+            )
+        if self._state.current == version and self.site.checkout.head() != release.commit:
+            raise SlipwayError(
+                f"release {version} runs already and {self.site.directory} is at another commit than its own: run 'git "
+                f"checkout --detach {release.commit[:12]}' there"
             )
         return f"{self._state.current} runs"
 
@@ -619,13 +630,27 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _names(key: str, service: Mapping[str, Any]) -> Iterator[str]:
+    """By which names a service of the Compose model is found on its networks."""
+    yield key
+    yield from (service[name] for name in ("container_name", "hostname") if service.get(name))
+    for network in (service.get("networks") or {}).values():
+        yield from (network or {}).get("aliases") or []
+    # what another service calls it
+    yield from (link.rpartition(":")[-1] for link in service.get("links") or [])
+
+
 def _free(host: str, port: int) -> bool:
-    with socket.socket() as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    six = ":" in host
+    try:
+        with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if six:
+                # as Docker does, which binds IPv4 by itself
+                attempt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             attempt.bind((host, port))
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 

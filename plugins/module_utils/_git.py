@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NETWORK_TIMEOUT = 300
 LOCK_AGE = 10.0
+_NETWORK = ("fetch", "ls-remote")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -51,9 +53,17 @@ class Checkout:
     def _git(self, *arguments: str, directory: Path | None = None, timeout: float = 60, check: bool = True) -> str:
         place = str(directory or self.directory)
         # never ask for a password, never start an editor: nobody is there to answer
-        environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+        environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true"}
+        if arguments[0] in _NETWORK:
+            environment["GIT_SSH_COMMAND"] = f"{self._ssh_command} -o BatchMode=yes"
         argv = ["git", "-c", f"safe.directory={place}", "-C", place, *arguments]
         return self._runner.run(argv, env=environment, owner=self.owner[0], timeout=timeout, check=check).stdout
+
+    @cached_property
+    def _ssh_command(self) -> str:
+        """How the checkout, or its owner, reaches repositories: with a key of its own where there are several."""
+        place = self.directory if self.exists else Path("/")
+        return self._git("config", "core.sshCommand", directory=place, check=False).strip() or "ssh"
 
     def _unlock(self, directory: Path) -> None:
         """Remove what a git that was killed left: nothing of ours holds it, and nobody else's lock lasts that long."""
@@ -89,6 +99,8 @@ class Checkout:
             "fetch",
             "--quiet",
             "--tags",
+            # a tag that was moved ends it otherwise, without a word; a release's own may not: see check_unchanged
+            "--force",
             "--prune",
             self._url,
             "+refs/heads/*:refs/remotes/slipway/*",

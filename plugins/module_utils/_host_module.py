@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,12 +26,14 @@ class Module:
     """A module's call: what it was given, and what it says beside its result.
 
     :param secrets: texts that its result must not hold.
+    :param clock_ahead: seconds by which the host's clock is ahead of the controller's, and what the call took to come.
     """
 
     params: dict[str, Any]
     check_mode: bool = False
     secrets: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
+    clock_ahead: float = 0.0
 
 
 def _secrets_of(parameters: dict[str, Any], marked: Iterable[str]) -> set[str]:
@@ -107,12 +110,16 @@ def perform(
     secrets: Sequence[str],
     *,
     check_mode: bool,
+    sent: float,
 ) -> dict[str, Any]:
     """Answer a call; returns a module's result. An error that people are meant to read becomes a failure.
 
     :param secrets: the values of all arguments that are marked as secret.
+    :param sent: when the controller sent the call, by its own clock, in seconds since the epoch.
     """
-    module = Module(parameters, check_mode, _secrets_of(parameters, secrets))
+    # before anything is waited for
+    clock_ahead = time.time() - sent
+    module = Module(parameters, check_mode, _secrets_of(parameters, secrets), clock_ahead=clock_ahead)
     site: Site | None = None
     try:
         site = site_of(module)

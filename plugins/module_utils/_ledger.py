@@ -33,8 +33,8 @@ CONTROLLER_TIMEOUT = 900.0
 # Bytes of a file beside the state that are read at most.
 LONGEST_FILE = 8_000_000
 
-# The event with which a watch ends: it leaves everything as it is.
-WATCHED = "watched"
+# The events with which a watch and a restore end: the release stands as it did.
+WATCHED, RESTORED = "watched", "restored"
 
 # The event with which a way back ends, and what it says of migrations that stayed applied.
 TAKEN_BACK, KEPT = "taken back", "kept_migrations"
@@ -477,7 +477,8 @@ class Ledger:
         :param excused: for each gate that does not have to hold its name, why, and who says so.
         """
         state = self.state()
-        if state.run is not None and state.run.id != run_id:
+        # two may begin in one second, by which runs are named
+        if state.run is not None and (state.run.id, state.run.owner) != (run_id, owner):
             if not self.may_take_over(owner):
                 raise LockedError(
                     f"another run has this site: {self.describe_run()}; if it is dead: playbooks/unlock.yml"
@@ -559,8 +560,15 @@ class Ledger:
     def accepted(self) -> dict[str, Any] | None:
         """The event by which the release that stands was accepted for good; None when one may go back from it."""
         state = self.state()
-        known = [item for item in state.history if item["release"] == state.current and item["event"] != WATCHED]
+        about = [item for item in state.history if item["release"] == state.current]
+        known = [item for item in about if item["event"] not in {WATCHED, RESTORED}]
         return known[-1] if known and known[-1]["event"] == "accepted" else None
+
+    def check_free(self) -> None:
+        """Make sure that no run is between two of its calls, which would find the site taken; a dead one is not."""
+        run = self.state().run
+        if run is not None and self.silence() <= run.timeout:
+            raise LockedError(f"a run has this site: {self.describe_run()}: wait for it")
 
     def check_run(self, token: int) -> Run:
         """Make sure that the caller still has the site, and note that it lives."""

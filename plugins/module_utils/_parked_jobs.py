@@ -81,13 +81,12 @@ def _known(site: Site, commit: str) -> set[str]:
 
 
 def _redis(site: Site) -> RedisServer | None:
-    """Where Sidekiq keeps its jobs; None where the application has no workers."""
-    services = site.profile.services
-    if services.worker is None or services.cache is None:
+    """Where Sidekiq keeps its jobs; None where the application has none."""
+    cache = site.profile.sidekiq_in
+    if cache is None:
         return None
-    return RedisServer.find(
-        site.runner, site.docker.containers(site.profile.name), services.cache, site.profile.redis.worker_database
-    )
+    containers = site.docker.containers(site.profile.name)
+    return RedisServer.find(site.runner, containers, cache, site.profile.redis.worker_database)
 
 
 def park(site: Site, newer: str, older: str) -> int:

@@ -17,6 +17,7 @@ from ._profile import DOCKER_DNS, NONE
 from ._traffic import stop_one_by_one, traffic_of
 
 if TYPE_CHECKING:
+    from ._compose import Container
     from ._site import Site
 
 
@@ -58,8 +59,11 @@ def _stop_web(site: Site) -> Step:
     """The step that stops the web containers one after another, once the proxy must have found the page; kept."""
     web = site.profile.services.web
 
+    def running() -> list[Container]:
+        return [item for item in site.code() if item.service == web]
+
     def stop() -> dict[str, Any]:
-        page, leaving = Maintenance(site).container, site.containers(web)
+        page, leaving = Maintenance(site).container, running()
         if page is None or not page.running:
             raise SlipwayError("the maintenance page is gone: somebody else removed it, run the same again")
         # also where the step before was killed as it waited
@@ -67,4 +71,4 @@ def _stop_web(site: Site) -> Step:
         stop_one_by_one(site, leaving)
         return {"stopped": [item.name for item in leaving]}
 
-    return Step("stop the web containers", lambda: not site.containers(web), stop)
+    return Step("stop the web containers", lambda: not running(), stop)

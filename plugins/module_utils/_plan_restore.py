@@ -12,7 +12,7 @@ from ._backup_files import archive_name
 from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import CommandError, SlipwayError
-from ._ledger import Release, Restoring, sync_directory
+from ._ledger import RESTORED, Release, Restoring, sync_directory
 from ._maintenance import show_page
 from ._manifest import manifest_of
 from ._observation import Observation
@@ -20,6 +20,7 @@ from ._plan_backup import take_backup
 from ._plan_switch import answer_again, stop_code
 
 if TYPE_CHECKING:
+    from ._compose import Container
     from ._site import Site
 
 EXTRACT_TIMEOUT = 7200
@@ -118,12 +119,11 @@ class _Restore:
 
     def stopped(self) -> bool:
         """Whether nothing of the application's code can write."""
-        return self.swapped() or not any(item.service in self.site.code_services for item in self.site.containers())
+        return self.swapped() or not self.site.code()
 
     def stop(self) -> dict[str, Any]:
         """Stop whatever runs the application's code."""
-        code = [item for item in self.site.containers() if item.service in self.site.code_services]
-        return stop_code(self.site, self.release, code)
+        return stop_code(self.site, self.release, self.site.code())
 
     def uploads(self, name: str) -> Step:
         """The step that puts a directory of uploads back; the one in its place is kept beside it."""
@@ -151,6 +151,28 @@ class _Restore:
 
         return Step(f"put the uploads of {name} back", done, put_back)
 
+    def _behind(self) -> list[Container]:
+        """Other containers that have uploads mounted, and go on with the directory that was kept."""
+        places = [self.site.directory / name for name in self.site.profile.uploads]
+        return [
+            item
+            for item in self.site.containers()
+            if item.service not in self.site.code_services
+            for place in places
+            if any(place in (Path(bound), *Path(bound).parents) for bound in item.binds)
+            and item.started < place.stat().st_ctime
+        ]
+
+    def show_uploads(self) -> Step:
+        """The step that lets a proxy, or whoever else serves uploads, see those that were put back."""
+
+        def restart() -> dict[str, Any]:
+            behind = self._behind()
+            self.site.docker.restart([item.id for item in behind])
+            return {"restarted": sorted({item.name for item in behind})}
+
+        return Step("restart what serves the uploads", lambda: not self._behind(), restart)
+
     def _extract(self, archive: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
@@ -167,7 +189,7 @@ class _Restore:
         if not wrong:
             history = self.site.ledger.event(
                 self.release.version,
-                "restored",
+                RESTORED,
                 backup=self.note.backup,
                 saved=self.note.saved if manifest_of(self.site, self.note.saved) else None,
                 kept_database=self.site.database.kept_name(self.note.stamp) if self.swapped() else None,
@@ -203,6 +225,7 @@ def restore(site: Site, backup: str, identity: str, *, uploads: bool) -> Plan:
         Step("stop the code", way.stopped, way.stop),
         Step("restore the database", way.swapped, put_back),
         *(way.uploads(name) for name in (site.profile.uploads if uploads else ())),
+        *([way.show_uploads()] if uploads else []),
         *answer_again(site, way.release),
     ]
     return Plan("restore", backup, "backup", steps, way.verify, way.evidence)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 BACK, KEEP, AUTO = "back", "keep", "auto"
+# What Rails says of db:rollback and db:migrate:down where database.yml names several.
+_TASKS = re.compile(r"multiple database application.*Available tasks are (db:[\w:]+)", re.DOTALL)
 
 
 def died_early(state: State) -> bool:
@@ -102,14 +105,21 @@ def rollback_commands(release: Release, applied: list[str], undo: list[str]) -> 
     return [["bin/rails", "db:migrate:down", f"VERSION={version}"] for version in undo]
 
 
+def for_one_of_several_databases(command: list[str], printed: str) -> list[str] | None:
+    """The same for the first of an application's databases, where Rails refuses to take down what has no name."""
+    found = _TASKS.search(printed)
+    return [command[0], found[1], *command[2:]] if found else None
+
+
 def _stop_first_install(site: Site, version: str, release: Release | None) -> Plan:
     """Nothing stood before: stop what was started, keep all of it for a look, and say so."""
 
     def stopped() -> bool:
-        return not site.containers()
+        return not any(item.up for item in site.all_containers())
 
     def stop() -> None:
         if release is not None:
+            site.docker.let_rest(site.all_containers())
             site.compose_of(release).stop()
 
     def forget() -> dict[str, Any]:
@@ -152,6 +162,7 @@ class _WayBack:
         self.new = site.ledger.release(self.version)
         self.opened = state.candidate is not None
         self.was_switched = state.candidate is None or state.candidate.reached("switching")
+        self.tried = False
         self.was_migrated = state.candidate is None or state.candidate.reached("migrating")
 
     @property
@@ -180,8 +191,12 @@ class _WayBack:
         """The way that the schema goes; what was rehearsed decides where the database is as the rehearsal left it."""
         applied = migrations_to_undo(self.site.database.migrations(), self.before.migrations)
         certificate = self.site.ledger.certificate(self.version)
-        if certificate is None or sorted(applied) != sorted(certificate.migrations):
+        if certificate is None:
             return DOWN
+        if sorted(applied) != sorted(certificate.migrations):
+            # any of them may have destroyed what taking it down does not give back, and would say nothing
+            lost = certificate.destroyed and certificate.down_wrong and set(applied) < set(certificate.migrations)
+            return RESTORE if lost else DOWN
         return CODE if self.keeps and certificate.may_keep else certificate.road
 
     @cached_property
@@ -223,8 +238,7 @@ class _WayBack:
     def _replaced(self) -> list[Container]:
         """Containers of the application's code that are not the release's to return to."""
         own = {item.id for name in self.site.code_services for item in Containers(self.site, self.old, name).own()}
-        code = [item for item in self.site.containers() if item.service in self.site.code_services]
-        return [item for item in code if item.id not in own]
+        return [item for item in self.site.code() if item.id not in own]
 
     def new_code_stopped(self) -> bool:
         """Whether no process of the new release can write while migrations are undone."""
@@ -244,8 +258,7 @@ class _WayBack:
 
     def stop_all_code(self) -> dict[str, Any]:
         """Stop whatever runs the application's code."""
-        code = [item for item in self.site.containers() if item.service in self.site.code_services]
-        return stop_code(self.site, self.new or self.old, code)
+        return stop_code(self.site, self.new or self.old, self.site.code())
 
     def data_saved(self) -> bool:
         """Whether what was written since the switch is in a backup of its own."""
@@ -265,6 +278,7 @@ class _WayBack:
     def undo_migrations(self) -> dict[str, Any]:
         """Undo by the new image: the old one has not the files. A failure is not the end: the backup comes next."""
         release, undo = self.site.ledger.known_release(self.version), self.undo()
+        self.tried = True
         if self.road == RESTORE:
             return {"undo_failed": "the rehearsal showed that it does not give what was there before"}
         failure = self._undo(release, undo)
@@ -288,11 +302,19 @@ class _WayBack:
         if not undo:
             return None
         for command in rollback_commands(release, self.site.database.migrations(), undo):
-            code, printed = self.site.rails(self.site.compose_of(release), *command, timeout=self.timeout)
+            compose = self.site.compose_of(release)
+            code, printed = self.site.rails(compose, *command, timeout=self.timeout)
+            again = for_one_of_several_databases(command, printed) if code != 0 else None
+            if again is not None:
+                code, printed = self.site.rails(compose, *again, timeout=self.timeout)
             log = self.site.log(self.version, "rollback", printed)
             if code != 0:
                 return f"{migration_reason(printed)} (all of it: {log})"
         return None
+
+    def needs_no_backup(self) -> bool:
+        """Whether the migrations were taken down, or are going to be before anybody asks for the backup."""
+        return self.undone() or (self.road != RESTORE and not self.tried)
 
     def restore(self) -> dict[str, Any]:
         """Load the backup beside a database that could not be undone, compare, swap the two, and keep the other."""
@@ -381,7 +403,7 @@ def rollback(site: Site, identity: str, timeout: float, *, schema: str = AUTO) -
         Step("stop the new code", way.new_code_stopped, way.stop_new_code),
         Step("save the database as it is", way.data_saved, way.save_data),
         Step("undo the migrations", way.undone, way.undo_migrations),
-        Step("restore the backup", way.undone, way.restore),
+        Step("restore the backup", way.needs_no_backup, way.restore),
         Step("park jobs that only the new code knows", way.old_code_runs, way.park_jobs),
         *steps_to_run(site, way.old, way.new, way.environment()),
         *([renew_web(site, way.old, way.begun)] if way.was_switched else []),

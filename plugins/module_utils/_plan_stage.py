@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,25 @@ def exported(site: Site, version: str) -> Path:
 
 
 def export_source(site: Site, version: str, commit: str) -> None:
-    """Put a release's source beside the ledger, with a link to the env file where the Compose files name one."""
+    """Put a release's source beside the ledger, with links to env files where the Compose files name one."""
     complete, source = exported(site, version), site.source(version)
     complete.parent.mkdir(mode=0o711, exist_ok=True)
     site.checkout.export(commit, source)
     files = [source / name for name in site.profile.compose_files]
-    link = source / site.profile.env_file
-    if any("env_file" in file.read_text("utf-8") for file in files if file.exists()) and not link.exists():
-        link.symlink_to(site.env_file.path)
+    if any("env_file" in file.read_text("utf-8") for file in files if file.exists()):
+        for place in sorted({site.env_file.path, *site.directory.glob(".env*")}):
+            _link(site, source, place)
     complete.touch()
+
+
+def _link(site: Site, source: Path, place: Path) -> None:
+    """Let a file of the application's directory, which git has not, be in the source where building looks for it."""
+    if site.directory not in place.parents:
+        return
+    link = source / place.relative_to(site.directory)
+    if not os.path.lexists(link):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(place)
 
 
 class _Staging:
@@ -110,6 +121,11 @@ class _Staging:
             raise SlipwayError(
                 f"the Compose files of {self.version} have no service {', '.join(absent)}: mend application.services"
             )
+        # an image may be built with one of them
+        for kind in ("secrets", "configs"):
+            for item in (compose.config.get(kind) or {}).values():
+                if item.get("file"):
+                    _link(site, self.source, Path(item["file"]))
         images = self._build_images(compose)
         for service, image in images.items():
             site.docker.tag(image, site.kept_name(service, self.version))

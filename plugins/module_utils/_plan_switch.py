@@ -138,7 +138,8 @@ def start_web(site: Site, release: Release) -> Step:
             await_answers(site, release, started)
             if in_parts:
                 warm(site, started)
-                _send_away(site, traffic, [*web.good(), *others[at_once:]], others[:at_once])
+                staying = [*web.good(), *(item for item in others[at_once:] if item.running)]
+                _send_away(site, traffic, staying, others[:at_once])
         return {"at_once": at_once}
 
     return Step("start the web containers", started, start)
@@ -154,7 +155,7 @@ def _send_away(site: Site, traffic: Traffic, staying: list[Container], leaving: 
 
 def _newcomers(web: Containers) -> list[Container]:
     """Those that have not answered anybody yet, while others do; a first page that takes longer is better than none."""
-    replaced = max((item.started for item in web.others()), default=math.inf)
+    replaced = max((item.started for item in web.others() if item.running), default=math.inf)
     return [item for item in web.good() if item.started > replaced]
 
 
@@ -289,7 +290,7 @@ def make_room(site: Site, old: Release | None, new: Release, alone: Callable[[],
 
     def replaced(services: list[str]) -> list[Container]:
         fresh = {item.id for name in services for item in Containers(site, new, name).own()}
-        return [item for item in site.containers() if item.service in services and item.id not in fresh]
+        return [item for item in site.code() if item.service in services and item.id not in fresh]
 
     def stop(name: str, *services: str) -> Step:
         names = list(services)
@@ -303,7 +304,7 @@ def make_room(site: Site, old: Release | None, new: Release, alone: Callable[[],
 def stop_code(site: Site, release: Release, containers: list[Container]) -> dict[str, Any]:
     """Stop containers of the application's code and keep them; workers finish their jobs meanwhile."""
     workers = [item for item in containers if item.service == site.profile.services.worker]
-    others = [item.id for item in containers if item.service != site.profile.services.worker]
+    others = [item for item in containers if item.service != site.profile.services.worker]
     with ThreadPoolExecutor(1) as beside:
         stopped = beside.submit(site.docker.stop, others) if others else None
         facts = end_workers(site, release, workers)

@@ -281,7 +281,7 @@ class Prober:
         """Sidekiq's processes, and its jobs where they are looked at."""
 
         def ask() -> tuple[list[SidekiqProcess], Jobs | None]:
-            cache = self.profile.services.cache
+            cache = self.profile.sidekiq_in
             if cache is None:
                 raise SlipwayError("the profile names no cache service, which holds Sidekiq's records")
             redis = RedisServer.find(self.runner, self._containers(), cache, self.profile.redis.worker_database)
@@ -293,9 +293,9 @@ class Prober:
         return found
 
     def _workers(self, request: Request) -> Findings:
-        worker, cache = self.profile.services.worker, self.profile.services.cache
+        worker = self.profile.services.worker
         # without a Redis there is no Sidekiq: the containers are counted as those of any service
-        if worker is None or cache is None:
+        if worker is None or self.profile.sidekiq_in is None:
             return _only([])
         try:
             processes, _ = self._sidekiq(request)
@@ -305,7 +305,7 @@ class Prober:
         return _only([probe_workers(worker, processes, states, self.clock)])
 
     def _jobs(self, request: Request) -> Findings:
-        if self.profile.services.worker is None:
+        if self.profile.services.worker is None or not self.profile.jobs.sidekiq:
             return _only([])
         _, jobs = self._sidekiq(request)
         if jobs is None:

@@ -27,13 +27,13 @@ _MOST_NAMES = 5
 
 def baseline(site: Site) -> dict[str, Any]:
     """How often jobs failed before a release, day by day, ready for JSON; empty where nobody can be asked."""
-    services = site.profile.services
-    if services.worker is None or services.cache is None:
+    cache = site.profile.sidekiq_in
+    if cache is None:
         return {}
     today = datetime.now(timezone.utc)
     days = [(today - timedelta(number)).strftime("%Y-%m-%d") for number in range(_DAYS)]
     try:
-        redis = RedisServer.find(site.runner, site.containers(), services.cache, site.profile.redis.worker_database)
+        redis = RedisServer.find(site.runner, site.containers(), cache, site.profile.redis.worker_database)
         counts = redis.failed_of_days(days)
     except SlipwayError:
         # no reason to stop a backup

@@ -15,6 +15,7 @@ from ._session import LoginError, Session, Visitor
 CONNECTIONS = 6
 MAX_ASSETS = 300
 SHOWN = 3
+REDIRECTS = 3
 
 
 def probe_page(session: Session, page: Page, clock: Clock) -> Observation:
@@ -61,14 +62,23 @@ def _load(visitor: Visitor, document: Document, clock: Clock) -> tuple[list[int]
     end = clock.monotonic() + visitor.profile.critical_timeout
 
     def fetch(path: str) -> Response | str:
-        left = end - clock.monotonic()
-        if left <= 0:
-            return f"{path.partition('?')[0]}: not loaded in time"
-        try:
-            answer = visitor.client.get(path, left)
-        except HttpError as error:
-            return f"{path.partition('?')[0]}: {error}"
-        return answer if answer.ok else f"{path.partition('?')[0]}: {answer.status}"
+        name, following = path.partition("?")[0], path
+        for _ in range(REDIRECTS + 1):
+            left = end - clock.monotonic()
+            if left <= 0:
+                return f"{name}: not loaded in time"
+            try:
+                answer = visitor.client.get(following, left)
+            except HttpError as error:
+                return f"{name}: {error}"
+            if not answer.redirect or visitor.sent_to_login(answer):
+                return answer if answer.ok else f"{name}: {answer.status}"
+            onward = visitor.onward(answer)
+            if onward is None:
+                # it lies on another host, as files of Active Storage may
+                return answer
+            following = onward
+        return f"{name}: more than {REDIRECTS} redirects"
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         answers = list(pool.map(fetch, assets))

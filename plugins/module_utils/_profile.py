@@ -284,12 +284,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class JobPolicy:
-    """What may become of Sidekiq's jobs.
+    """What may become of jobs.
 
     :param longest_wait: seconds that a job may wait in its queue; as long as it likes when None.
+    :param sidekiq: whether the workers are Sidekiq's; of others nothing is known but that SIGTERM ends them.
     """
 
     longest_wait: float | None = None
+    sidekiq: bool = True
 
 
 @dataclass(frozen=True)
@@ -411,6 +413,11 @@ class Profile:
     uploads: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def sidekiq_in(self) -> str | None:
+        """The service whose Redis holds Sidekiq's records; None where no worker is Sidekiq."""
+        return self.services.cache if self.services.worker and self.jobs.sidekiq else None
 
     @classmethod
     def parse(cls, mapping: object) -> Profile:
@@ -710,8 +717,8 @@ def _figure(reader: Reader) -> Figure | None:
 
 
 def _jobs(reader: Reader) -> JobPolicy:
-    given = reader.has("longest_wait")
-    return JobPolicy(reader.number("longest_wait", None, least=1) if given else None)
+    longest = reader.number("longest_wait", None, least=1) if reader.has("longest_wait") else None
+    return JobPolicy(longest, reader.flag("sidekiq", default=True))
 
 
 def _exposure(reader: Reader) -> Exposure:

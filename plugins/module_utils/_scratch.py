@@ -32,8 +32,8 @@ _PURPOSE = f"{LABEL}.for"
 # The role by which a PostgreSQL is known that a killed process has used.
 _USED = "slipway_used"
 READY_AFTER = 120
-# Nothing here has to outlive a crash.
-_HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
+# Nothing here has to outlive a crash, and nothing of it may get into an archive of the real one's.
+_HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "archive_mode=off")
 # An entrypoint as Rails writes it makes a database that is not there, and fills it: nobody is let in before the backup
 # was restored. Nobody else reaches this server: whoever connects on its network then is, by whatever password.
 _SHUT, _OPEN = (
@@ -145,6 +145,8 @@ class Scratch:
         # one that cannot boot before the database is there boots again
         argv = ["docker", "run", "--detach", "--restart", "on-failure", "--network-alias", name]
         argv += ["--name", container or self._name(name), "--label", f"{_PURPOSE}={self._purpose}"]
+        if name != self._site.profile.services.database:
+            argv += self._secrets(service)
         self._runner.run([*argv, *self._arguments(service, image, command, environment)], env=environment)
 
     def _name(self, service: str) -> str:
@@ -175,6 +177,18 @@ class Scratch:
             if mount.get("type") == "bind" and Path(mount["source"]).is_file():
                 arguments += ["--volume", f"{mount['source']}:{mount['target']}:ro"]
         return [*arguments, image, *rest, *command]
+
+    def _secrets(self, service: Mapping[str, Any]) -> list[str]:
+        """The files that Compose's secrets and configs are, where the service looks for them."""
+        arguments: list[str] = []
+        for kind, default in (("secrets", "/run/secrets/"), ("configs", "/")):
+            for item in service.get(kind) or []:
+                known = (self._site.compose.config.get(kind) or {}).get(item["source"], {})
+                file, target = known.get("file"), item.get("target") or item["source"]
+                if file and Path(file).is_file():
+                    place = target if target.startswith("/") else f"{default}{target}"
+                    arguments += ["--volume", f"{file}:{place}:ro"]
+        return arguments
 
     def _await_database(self) -> None:
         deadline = time.monotonic() + READY_AFTER
@@ -243,7 +257,8 @@ class Scratch:
         """Boot Rails once from `image` with the settings in `services`; returns its exit code and what it printed."""
         service = services[self._site.profile.services.web]
         environment = self._variables(service)
-        argv = ["docker", "run", "--rm", *self._arguments(service, image, command, environment)]
+        secrets_too = [*self._secrets(service), *self._arguments(service, image, command, environment)]
+        argv = ["docker", "run", "--rm", *secrets_too]
         done = self._runner.run(argv, env=environment, timeout=timeout, check=False)
         return done.returncode, done.stdout + done.stderr
 

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ._errors import SlipwayError
-from ._html import Document, read_html
+from ._html import Document, path_of, read_html
 from ._http import Client, HttpError, Response
 from ._profile import Profile
 
@@ -71,13 +71,13 @@ class Visitor:
     def wrong(self, answer: Response, expected: Sequence[int]) -> str | None:
         """Say what is wrong with the status of an answer, in a few words."""
         if answer.status in expected:
-            return self._sent_to_login(answer)
+            return self.sent_to_login(answer)
         reason = f"{answer.status}"
         hint = ""
         if answer.redirect:
             target = self.target(answer)
             reason = f"{answer.status} to {target or 'nowhere'}"
-            if self._sent_to_login(answer):
+            if self.sent_to_login(answer):
                 hint = ": the login does not hold"
             elif target and target.startswith("https://") and not self.client.secure:
                 hint = ": does the application serve https only? Then base_url must say so"
@@ -85,7 +85,8 @@ class Visitor:
             hint = f": does the application accept the host name {self.client.host}?"
         return f"{reason}, expected {' or '.join(map(str, expected))}{hint}"
 
-    def _sent_to_login(self, answer: Response) -> str | None:
+    def sent_to_login(self, answer: Response) -> str | None:
+        """Say so of an answer that leads back to the login."""
         login = self.profile.login
         if login is None or not answer.redirect or self.target(answer) != login.path:
             return None
@@ -100,10 +101,18 @@ class Visitor:
             parts = urlsplit(urljoin(self.client.origin, location))
         except ValueError:
             return "an address that is none"
-        scheme = "https" if self.client.secure else "http"
-        if parts.scheme == scheme and parts.netloc.lower() in self.client.hosts:
-            return parts.path or "/"
-        return f"{parts.scheme}://{parts.hostname}{parts.path}"
+        return parts.path or "/" if self._own(parts) else f"{parts.scheme}://{parts.hostname}{parts.path}"
+
+    def onward(self, answer: Response) -> str | None:
+        """What a redirect asks for on the application's own host, with its query; None where it leads elsewhere."""
+        try:
+            parts = urlsplit(urljoin(self.client.origin, answer.header("location") or ""))
+        except ValueError:
+            return None
+        return path_of(parts) if self._own(parts) else None
+
+    def _own(self, parts: SplitResult) -> bool:
+        return parts.scheme == ("https" if self.client.secure else "http") and parts.netloc.lower() in self.client.hosts
 
 
 class Session:
@@ -141,17 +150,18 @@ class Session:
         if login is None:
             return
         visitor = Visitor(self._client, self._profile)
-        self._checked(visitor, login.path)
+        # Rails' own generator shows the form at another path than it takes it
+        action = self._checked(visitor, login.path) or login.path
         try:
-            answer = visitor.send("post", login.path, login.form)
+            answer = visitor.send("post", action, login.form)
         except HttpError as error:
-            raise LoginError(f"POST {login.path}: {error}") from error
+            raise LoginError(f"POST {action}: {error}") from error
         target = visitor.target(answer)
-        if not answer.redirect or target is None or target == login.path:
+        if not answer.redirect or target is None or target in {login.path, action}:
             found = f"{answer.status} to {target}" if answer.redirect else f"{answer.status}"
-            raise LoginError(f"POST {login.path}: {found}, expected a redirect to another page: is the password right?")
+            raise LoginError(f"POST {action}: {found}, expected a redirect to another page: is the password right?")
         if not target.startswith("/"):
-            raise LoginError(f"POST {login.path}: {visitor.wrong(answer, (200,))}")
+            raise LoginError(f"POST {action}: {visitor.wrong(answer, (200,))}")
         # As a browser does; where sessions live on the server, this also settles the CSRF token before windows part.
         begun = time.monotonic()
         try:
@@ -162,7 +172,8 @@ class Session:
             self._landing = target, round(time.monotonic() - begun, 3)
 
     @staticmethod
-    def _checked(visitor: Visitor, path: str) -> None:
+    def _checked(visitor: Visitor, path: str) -> str | None:
+        """Load the login, and return where its form goes, as far as it says so."""
         try:
             answer = visitor.get(path)
         except HttpError as error:
@@ -170,3 +181,4 @@ class Session:
         wrong = None if answer.ok else visitor.wrong(answer, (200,))
         if wrong:
             raise LoginError(f"GET {path}: {wrong}")
+        return visitor.document(path, answer).login if answer.html else None

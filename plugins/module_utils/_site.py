@@ -179,6 +179,10 @@ class Site:
         """The project's running containers, without one-off ones."""
         return [item for item in self.all_containers() if item.running and service in (None, item.service)]
 
+    def code(self) -> list[Container]:
+        """The containers of the application's own code that run, or that Docker starts again in a moment."""
+        return [item for item in self.all_containers() if item.up and item.service in self.code_services]
+
     def all_containers(self) -> list[Container]:
         """The project's containers, running or not, without one-off ones."""
         looked = self._looked
@@ -217,13 +221,13 @@ class Site:
 
         :param beside: web containers that were replaced may still run beside them.
         """
-        running = self.containers()
+        up = [item for item in self.all_containers() if item.up]
         wrong = []
         for service, image in release.images.items():
-            mine = [item for item in running if item.service == service]
+            mine = [item for item in up if item.service == service]
             if beside and service == self.profile.services.web:
                 mine = [item for item in mine if item.image == image]
-            if not mine and service in self.code_services:
+            if not any(item.running for item in mine) and service in self.code_services:
                 wrong.append(f"no container of {service} runs")
             wrong += [
                 f"{item.name} runs image {item.image[7:19]}, not {image[7:19]}" for item in mine if item.image != image

@@ -73,7 +73,7 @@ def stop_one_by_one(site: Site, containers: Sequence[Container]) -> None:
     apart = proxy.dns_ttl + CONNECTS_WITHIN if proxy.drain == DOCKER_DNS else 0.0
     for number, item in enumerate(containers):
         time.sleep(apart if number else 0.0)
-        site.docker.stop([item.id])
+        site.docker.stop([item])
 
 
 def proxy_container(site: Site) -> Container | None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ._errors import SlipwayError
 from ._http import Client, HttpError
@@ -17,10 +18,17 @@ from ._probe import Prober, Request
 if TYPE_CHECKING:
     from ._compose import Container
     from ._ledger import Release
+    from ._profile import Profile
     from ._site import Site
 
 ANSWERS_WITHIN = 300
 _PAUSE = 0.2
+
+
+def client_at(profile: Profile, address: str) -> tuple[str, Client]:
+    """The URL of a web container at an IP address, and what asks it as the proxy would."""
+    url, public = f"http://{address}:{profile.web_port}", urlsplit(profile.base_url)
+    return url, Client(url, profile.host_header or public.netloc, behind_tls=public.scheme == "https")
 
 
 def warm(site: Site, containers: Sequence[Container]) -> None:
@@ -28,8 +36,7 @@ def warm(site: Site, containers: Sequence[Container]) -> None:
     profile = site.profile
 
     def ask(item: Container) -> None:
-        url = f"http://{item.address}:{profile.web_port}"
-        client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
+        url, client = client_at(profile, item.address)
         with suppress(SlipwayError, HttpError):
             Prober(replace(profile, base_url=url), client, site.runner).run(Request(("pages",)))
 
@@ -48,8 +55,7 @@ def await_answers(site: Site, release: Release, containers: Sequence[Container])
     for item in containers:
         if item.health is not None or not item.address:
             continue
-        url = f"http://{item.address}:{profile.web_port}"
-        client = Client(url, profile.host_header, behind_tls=profile.base_url.startswith("https:"))
+        _, client = client_at(profile, item.address)
         while True:
             try:
                 client.get("/up", 5)

@@ -56,7 +56,7 @@ def seconds(duration: str) -> float:
 
 def quiet(site: Site, workers: Sequence[Container]) -> None:
     """Let workers take no more jobs. There is no way back from that but to stop them: so it is noted first."""
-    if workers:
+    if workers and site.profile.jobs.sidekiq:
         told = {**_told(site), **{item.id: item.started for item in workers}}
         write_file(_note(site), json.dumps(told, indent=1).encode())
         site.docker.signal([item.id for item in workers], _QUIET)
@@ -108,13 +108,15 @@ def stop_workers(site: Site, workers: Sequence[Container], patience: float) -> d
     if not workers:
         return {}
     begun = time.time()
-    quiet(site, workers)
-    jobs = _jobs(site, workers)
+    # one that crashes again and again says nothing
+    running = [item for item in workers if item.running]
+    quiet(site, running)
+    jobs = _jobs(site, running)
     # what a process works on is written down with each of its beats; one that is quiet says so with the next
-    while time.time() - begun < patience and not _idle(site, workers):
+    while time.time() - begun < patience and not _idle(site, running):
         time.sleep(_PAUSE)
-        jobs = _jobs(site, workers)
-    site.docker.stop([item.id for item in workers])
+        jobs = _jobs(site, running)
+    site.docker.stop(workers)
     logs = "".join(site.docker.logs(item.id, since=begun) for item in workers)
     pushed = sum(int(number) for number in _PUSHED.findall(logs))
     return {"pushed_back": pushed, "at_work": jobs} if pushed else {}
@@ -122,7 +124,7 @@ def stop_workers(site: Site, workers: Sequence[Container], patience: float) -> d
 
 def _server(site: Site) -> RedisServer:
     redis = site.profile.redis.worker_database
-    return RedisServer.find(site.runner, site.containers(), site.profile.services.cache or "", redis)
+    return RedisServer.find(site.runner, site.containers(), site.profile.sidekiq_in or "", redis)
 
 
 def _idle(site: Site, workers: Sequence[Container]) -> bool:

@@ -46,9 +46,6 @@ options:
     description: Whether the uploads go back too.
     type: bool
     default: false
-  controller_time:
-    description: Seconds since the epoch on the controller, to compare the clocks.
-    type: float
   controller_timeout:
     description:
       - Seconds of silence after which the run counts as dead, so that another may take it over.
@@ -132,7 +129,6 @@ ARGUMENTS = {
     "ref": {"type": "str"},
     "backup": {"type": "str"},
     "uploads": {"type": "bool", "default": False},
-    "controller_time": {"type": "float"},
     "controller_timeout": {"type": "float", "default": 900.0},
     "security": {"type": "dict"},
     "evidence": {"type": "dict"},

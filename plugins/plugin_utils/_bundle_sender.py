@@ -79,7 +79,10 @@ def told_ahead(files: Sequence[File], there: Mapping[str, int | None]) -> dict[s
     # the manifest lies in the first ones, which are read whether they are sent or not
     first = list(takewhile(lambda file: file.size is not None, parts))
     rest = [file for file in parts if file not in first and file.size is not None and there[file.path.name] is not None]
-    told = {"sums": sums.path.read_text("utf-8"), "signature": signature.path.read_text("utf-8")}
+    try:
+        told = {"sums": sums.path.read_text("utf-8"), "signature": signature.path.read_text("utf-8")}
+    except UnicodeDecodeError as error:
+        raise BundleError(signature.path.name, "it is no signature: it holds more than text") from error
     with summed_parts({file.path: file.sha256 for file in rest}):
         pass
     with summed_parts({file.path: file.sha256 for file in first}) as leading:

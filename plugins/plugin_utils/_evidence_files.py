@@ -130,6 +130,8 @@ def read_evidence(settings: Settings, version: str, now: datetime) -> Evidence:
             claim = look()
         except EvidenceError as error:
             claim = Claim(ok=False, detail=str(error))
+        except OSError as error:
+            claim = Claim(ok=False, detail=f"{error.filename}: {error.strerror}")
         if claim is not None:
             claims[gate] = claim
     return Evidence(claims)

@@ -14,6 +14,7 @@ import base64
 import importlib
 import io
 import json
+import time
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -87,7 +88,7 @@ class ActionModule(ActionBase):
         return done
 
     def _call(self, call: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        text = base64.b64encode(json.dumps(call).encode()).decode()
+        text = base64.b64encode(json.dumps({**call, "sent": time.time()}).encode()).decode()
         done: dict[str, Any] = self._execute_module(
             module_name="slipway.release.host_call", module_args={"call": text}, task_vars=task_vars
         )

@@ -429,7 +429,9 @@ def write(record: Mapping[str, Any], directory: Path) -> Path:
     stem = f"{started:%Y%m%dT%H%M%SZ}-{verb}"
     draft = directory / f".{secrets.token_hex(8)}"
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # what is no character is escaped in JSON as well
+        with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as stream:
             json.dump(record, stream, indent=2, ensure_ascii=False, allow_nan=False)
             stream.write("\n")
             stream.flush()

@@ -128,15 +128,16 @@ def failed(writes: list[Write]) -> Counter[str]:
 
 @pytest.fixture(scope="session")
 def publish(site: str, sh: Callable[[str], str]) -> Callable[..., None]:
-    """Push a release of the sample that differs from 1.1.0 by the migrations given."""
+    """Push a release of the sample that differs from 1.1.0 by the migrations given, and what a script changes."""
 
-    def tag(version: str, *migrations: str) -> None:
+    def tag(version: str, *migrations: str, script: str = "") -> None:
         # what one release brought may stay in the database, so that another's has another version
         first = zlib.crc32(_file_name(migrations[0]).encode()) % 9000 + 1000
         files = "\n".join(
             f"cat >db/migrate/20260701{first}{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)
         )
+        files += f"{script}\n"
         content = PUBLISH.format(version=version, files=files, papers=evidence.PAPERS.format(version=version))
         sh(f"runuser -u deploy -- bash -e <<'SCRIPT'\n{content}\nSCRIPT")
         evidence.write(LabHost(site))

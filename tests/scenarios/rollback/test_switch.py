@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ SELECT campaigns.status, count(*) FILTER (WHERE tasks.status = 'done')
 FROM campaigns JOIN tasks ON tasks.campaign_id = campaigns.id WHERE name = 'takes long' GROUP BY campaigns.id
 """
 STATE = "/var/lib/slipway/swarm"
+BROKEN = "1.1.8"
 WEB = "label=com.docker.compose.service=web"
 
 pytestmark = pytest.mark.promise("D4")
@@ -109,6 +111,24 @@ def test_no_request_fails_while_jobs_of_awx_bring_a_release_with_a_migration_and
         told = {"verb": verb, "release": VERSION, "outcome": outcome, "runs": runs, "verdict": "hold"}
         assert left == {**told, "record": left["record"]}
         assert json.loads(sh(f"cat {STATE}/runs/{left['record']}.json"))["owner"] == "anna@awx-job-7"
+
+
+@pytest.mark.promise("R6")
+def test_a_release_that_does_not_boot_is_met_by_nobody_and_tries_no_more(
+    play: Play, writer: Writer, publish: Callable[..., None], sh: Sh
+) -> None:
+    publish(BROKEN, script="echo 'abort %q(no port for me)' >>config/puma.rb")
+    with writer:
+        run = play("deploy.yml", "-e", f"release_version={BROKEN}", "-e", "rehearse_policy=waived")
+    site = run.record["hosts"][SITE]
+    assert (run.returncode != 0, site["outcome"], site["release_running"]) == (True, "taken back", "1.1.0")
+    assert re.search(r"swarm-web-\d+ is \S+.* instead of healthy \(its log: (\S+)\)", run.output)
+    assert "no port for me" in sh(f"cat {STATE}/releases/{BROKEN}/web.log")
+    assert failed(writer.writes()) == Counter()
+    # Docker starts again what crashes, until it is stopped
+    states = sh(f"docker ps --all --filter {WEB} --format '{{{{.State}}}}'").split()
+    assert Counter(states)["running"] == 2
+    assert "restarting" not in states
 
 
 @pytest.mark.timeout(600)

@@ -58,6 +58,7 @@ def test_a_page_and_its_data_are_written_for_their_owner_alone_and_once(tmp_path
 def test_what_a_log_holds_is_no_template_of_ansible_and_names_no_file(tmp_path: Path) -> None:
     data, reports = assessed(tmp_path / "state"), tmp_path / "reports"
     data["history"]["version"] = "../../{{ 1 / 0 }}<script>"
+    data["history"]["application"] = "half a \ud83d"
     done = write(tmp_path / "play", reports, data)
     assert done.returncode == 0, done.stdout
     assert sorted(path.name for path in reports.iterdir()) == [
@@ -160,6 +161,7 @@ WRONG = {
     "syntax.yml": ("release: [", "line 1: is no YAML: "),
     "text.yml": ("just a text", "must be a mapping, not text"),
     "bytes.yml": ("release: 1.1.0\x00", "is no YAML: ReaderError"),
+    "itself.yml": ("release: 1.1.0\nissues: &a [*a]", "an anchor stands for what it is in"),
     "large.yml": ("# " + "x" * 1_000_000, "is larger than 1000 kB"),
     "gone.yml": (None, "No such file or directory"),
 }

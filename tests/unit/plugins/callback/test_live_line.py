@@ -46,7 +46,7 @@ TASKS: list[dict[str, Any]] = [
 ]
 
 
-def written(directory: Path, wait: float = 2) -> tuple[str, ...]:
+def written(directory: Path, wait: float = 1.2) -> tuple[str, ...]:
     """An inventory and a playbook that waits for so many seconds, and once more half of it; what to type."""
     inventory, playbook = directory / "inventory.yml", directory / "try.yml"
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "wait": wait}

@@ -119,6 +119,7 @@ def test_the_next_bundle_brings_what_it_has_and_what_is_the_site_s_stays(tmp_pat
     (controller / "inventory/airgap/hosts.yml").write_text("the site\n")
     (controller / "build/records").mkdir(parents=True)
     (controller / "build/records/one.json").write_text("{}")
+    (controller / "evidence/allowed_signers").write_text("ci")
     environment = (controller / ".venv").stat().st_ino
     # a delta brings no packages that its base brought
     second = make(tmp_path / "second", "1.2.0", files=without_packages("1.2.0"))
@@ -126,7 +127,7 @@ def test_the_next_bundle_brings_what_it_has_and_what_is_the_site_s_stays(tmp_pat
     assert (controller / "VERSION").read_text() == "1.2.0"
     assert (controller / "inventory/airgap/hosts.yml").read_text() == "the site\n"
     assert (controller / "build/records/one.json").is_file()
-    assert sorted(path.name for path in (controller / "evidence").iterdir()) == ["1.1.0", "1.2.0"]
+    assert sorted(path.name for path in (controller / "evidence").iterdir()) == ["1.1.0", "1.2.0", "allowed_signers"]
     assert (controller / ".venv").stat().st_ino == environment
 
 

@@ -349,6 +349,24 @@ def test_a_bundle_that_is_not_for_this_site_is_refused(name: str, good: Made, mo
     assert refused.value.file == "swarm.sums"
 
 
+@pytest.mark.parametrize(
+    "older, newer",
+    [
+        ("1.9.0", "1.10.0"),
+        ("v9.4.0", "v10.0.0"),
+        ("1.1.0-rc9", "1.1.0-rc10"),
+        ("1.1.0-rc10", "1.1.0"),
+        ("1.1", "1.1.1"),
+        ("r9", "r10"),
+        ("v1.1.0", "1.2.0"),
+    ],
+)
+def test_of_two_releases_the_older_is_refused_and_the_newer_is_not(older: str, newer: str, good: Made) -> None:
+    admit(replace(good.manifest, version=newer), "swarm.sums", standing(running=older))
+    with pytest.raises(BundleError, match="which is older than"):
+        admit(replace(good.manifest, version=older), "swarm.sums", standing(running=newer))
+
+
 def test_the_release_that_a_rollback_returns_to_may_come_again(good: Made) -> None:
     admit(good.manifest, "swarm.sums", standing(running="1.2.0", way_back="1.1.0"))
     admit(good.manifest, "swarm.sums", standing(running="1.1.0-rc1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +14,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest i
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import architecture
 from ansible_collections.slipway.release.plugins.module_utils._bundle_take import brought_images, take
 from ansible_collections.slipway.release.plugins.module_utils._compose import Compose, Docker
-from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._errors import LockedError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._plan_stage import _Staging
@@ -69,6 +70,20 @@ def taking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Taking:
 
 
 IDS = {"web": f"sha256:{swarm()[0].id}", "redis": f"sha256:{swarm()[1].id}"}
+
+
+def test_a_run_between_two_of_its_calls_is_waited_for(made: Made, taking: Taking) -> None:
+    """Its next call would find the site taken, and the release would go back."""
+    with taking.ledger.locked():
+        run = taking.ledger.open_run("r1", "deploy", "anna@controller", "1.0.0", 900)
+    with pytest.raises(LockedError, match=r"a run has this site: .*anna@controller"):
+        taking.take(made)
+    assert taking.engine.tags == {}
+    # looking takes nothing
+    assert taking.take(made, check=True)["changed"]
+    with taking.ledger.locked():
+        taking.ledger.update(run=replace(run, last_seen=0.0, boot=""))
+    assert taking.take(made)["changed"]
 
 
 @pytest.mark.promise("X1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def given(application: Application, host: Host, tmp_path: Path, monkeypatch: pyt
 def call(application: dict[str, Any], *probes: str, **more: object) -> dict[str, Any]:
     unset = dict.fromkeys(("since", "logs_since", "run", "security"))
     parameters = {"application": application, "probes": list(probes), "looks": 1, "interval": 0, **unset, **more}
-    return perform(_call_probe.answer, parameters, [], check_mode=False)
+    return perform(_call_probe.answer, parameters, [], check_mode=False, sent=time.time())
 
 
 def test_a_short_field_of_the_login_spoils_no_time_and_no_name(given: dict[str, Any]) -> None:

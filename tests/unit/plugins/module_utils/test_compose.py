@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from ansible_collections.slipway.release.plugins.module_utils._process import Ru
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 
 from tests.unit.plugins.module_utils.host import container
+from tests.unit.plugins.module_utils.test_site import APPLICATION
 
 NEVER_BEGAN = "OCI runtime exec failed: exec failed: unable to start container process: read init-p: connection reset"
 
@@ -192,3 +194,69 @@ def test_what_containers_use_is_read_as_the_engine_writes_it() -> None:
     runner = SimpleNamespace(run=lambda *_, **__: Completed(0, told, ""))
     used = Docker(cast("Any", runner)).memory(["a", "b", "c", "d", "e"])
     assert used == [102_697_533, 1_610_612_736, 524_288, 0]
+
+
+class Changes:
+    """Notes which changes Docker was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        self.asked.append(argv[1:])
+        return Completed(0, "", "")
+
+
+def stopped(*policies: str) -> list[list[str]]:
+    """What Docker is asked to stop containers with these restart policies, which are c0, c1 and so on."""
+    changes = Changes()
+    shapes = [SimpleNamespace(id=f"c{number}", restart=policy) for number, policy in enumerate(policies)]
+    Docker(cast("Any", changes)).stop(cast("Any", shapes))
+    return changes.asked
+
+
+def test_what_is_stopped_and_kept_stays_so_when_docker_starts_anew() -> None:
+    """Docker starts containers with the policy `always` then, also those that were stopped by hand."""
+    assert stopped("always", "unless-stopped", "always") == [
+        ["update", "--restart", "unless-stopped", "c0", "c2"],
+        ["stop", "c0", "c1", "c2"],
+    ]
+    assert stopped("on-failure", "no") == [["stop", "c0", "c1"]]
+
+
+def test_what_a_container_has_of_the_host_is_known() -> None:
+    shape = container("proxy", 1)
+    shape["Mounts"] = [
+        {"Type": "bind", "Source": "/opt/swarm/storage", "Destination": "/srv"},
+        {"Type": "volume", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/data"},
+    ]
+    assert _compose._container(shape).binds == ("/opt/swarm/storage",)
+
+
+class Answers:
+    """Prints what Compose is asked for, and keeps what it was asked with."""
+
+    def __init__(self, printed: str) -> None:
+        self.printed = printed
+        self.given: dict[str, Any] = {}
+
+    def run(self, _argv: list[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        self.given = options
+        return Completed(0, self.printed, "")
+
+
+def test_the_model_says_what_a_container_gets_and_not_what_a_compose_file_would(tmp_path: Path) -> None:
+    """`docker compose config` doubles each dollar sign, also in JSON."""
+    service = {"command": ["sh", "-c", "puma -p $$PORT"], "environment": {"SECRET": "a$$$$b"}}
+    (tmp_path / "compose.yml").touch()
+    profile = Profile.parse({**APPLICATION, "directory": str(tmp_path)})
+    answers = Answers(json.dumps({"services": {"web": service}}))
+    compose = Compose(cast("Any", answers), profile)
+    assert compose.config["services"]["web"] == {
+        "command": ["sh", "-c", "puma -p $PORT"],
+        "environment": {"SECRET": "a$$b"},
+    }
+    # where people stand who start it by hand: ${PWD} in the files is that
+    assert (answers.given["env"]["PWD"], answers.given["cwd"]) == (str(tmp_path), str(tmp_path))
+    compose.call("build", directory=tmp_path / "source")
+    assert (answers.given["env"]["PWD"], answers.given["cwd"]) == (str(tmp_path / "source"), None)

@@ -157,6 +157,14 @@ def test_the_replaced_are_kept_until_the_next_switch(world: World) -> None:
     assert "sha256:old" not in {item.image for item in world.containers}
 
 
+def test_one_that_docker_starts_again_and_again_counts_as_there_and_is_not_removed(world: World) -> None:
+    world.containers[0] = replace(world.containers[0], state="restarting", health=None)
+    web = Containers(world.site, NEW, "web")
+    assert names(web.others()) == ["web-1", "web-2"]
+    web.create()
+    assert names(world.containers) == ["web-1", "web-2", "web-3", "web-4"]
+
+
 def test_notes_about_containers_that_are_gone_are_dropped(world: World, tmp_path: Path) -> None:
     Containers(world.site, NEW, "web").create()
     world.remove(["id-web-3-new", "id-web-4-new"])

@@ -150,7 +150,8 @@ def test_a_webhook_takes_json(hook: Webhook) -> None:
     "code, words, may_be_there",
     [
         (404, "HTTP 404", False),
-        (302, "HTTP 302", False),
+        (302, "HTTP 302", True),
+        (307, "HTTP 307", False),
         (503, "HTTP 503", True),
         (None, "the connection was lost", True),
     ],

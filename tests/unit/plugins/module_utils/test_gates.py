@@ -15,10 +15,10 @@ from ansible_collections.slipway.release.plugins.module_utils import _gates
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._evidence import RELEASE_GATES
 from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Answer, Gates, Request, facts, look
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Armed, Before, Candidate, Ledger
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Armed, Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
-from ansible_collections.slipway.release.plugins.module_utils._profile import Profile, Proxy
+from ansible_collections.slipway.release.plugins.module_utils._profile import JobPolicy, Profile, Proxy
 from ansible_collections.slipway.release.plugins.module_utils._release_gates import ReleaseGates
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
 
@@ -81,11 +81,11 @@ def refusal(gates: Gates, name: str) -> str:
 REQUEST = Request("deploy", "r1", "1.1.0", "1.1.0")
 
 
-@pytest.mark.parametrize("skew", [-3600, 3600])
-def test_a_clock_that_is_wrong_is_refused_and_a_right_one_is_not(tmp_path: Path, skew: int) -> None:
-    wrong = Gates(site(tmp_path), Request("deploy", "r1", controller_time=time.time() + skew))
-    assert f"differs from the controller's by {-skew:+d} s" in refusal(wrong, "clock")
-    assert Gates(site(tmp_path), Request("deploy", "r1", controller_time=time.time())).clock()
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_a_clock_that_is_wrong_is_refused_and_a_right_one_is_not(tmp_path: Path, ahead: int) -> None:
+    wrong = Gates(site(tmp_path), Request("deploy", "r1", clock_ahead=ahead))
+    assert f"differs from the controller's by {ahead:+d} s" in refusal(wrong, "clock")
+    assert Gates(site(tmp_path), Request("deploy", "r1", clock_ahead=0.4)).clock() == "+0.4 s"
 
 
 def test_a_port_of_another_program_is_refused_and_a_free_one_is_not(tmp_path: Path) -> None:
@@ -94,6 +94,16 @@ def test_a_port_of_another_program_is_refused_and_a_free_one_is_not(tmp_path: Pa
         other.listen()
         port = other.getsockname()[1]
         published = {"web": {"ports": [{"host_ip": "127.0.0.1", "published": str(port), "protocol": "tcp"}]}}
+        assert f"port {port} is taken" in refusal(Gates(site(tmp_path, published), REQUEST), "ports")
+    assert Gates(site(tmp_path, published), REQUEST).ports() == "1 to be opened"
+
+
+def test_a_port_of_an_ipv6_address_is_looked_at_as_any(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET6) as other:
+        other.bind(("::1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        published = {"web": {"ports": [{"host_ip": "::1", "published": str(port), "protocol": "tcp"}]}}
         assert f"port {port} is taken" in refusal(Gates(site(tmp_path, published), REQUEST), "ports")
     assert Gates(site(tmp_path, published), REQUEST).ports() == "1 to be opened"
 
@@ -218,6 +228,12 @@ def test_how_many_start_at_once_is_said_beforehand(
     assert worker or "memory" not in gates.workers()
 
 
+def test_workers_that_are_not_sidekiq_s_need_no_time_of_sidekiq_s(tmp_path: Path) -> None:
+    gates = proxied(tmp_path, {})
+    gates.profile = replace(gates.profile, jobs=JobPolicy(sidekiq=False))
+    assert gates.workers() == "they are not Sidekiq's, and end by SIGTERM"
+
+
 def test_workers_that_docker_would_kill_are_refused(tmp_path: Path) -> None:
     said = refusal(proxied(tmp_path, {"worker": {"command": ["sidekiq", "-t", "20"]}}), "workers")
     assert "stop_grace_period of service worker is 10 s and Sidekiq's timeout 20 s" in said
@@ -256,11 +272,19 @@ def test_jobs_that_cannot_be_looked_at_are_a_refusal(tmp_path: Path, monkeypatch
     assert said.startswith("the jobs in service redis cannot be looked at: Redis wants a password")
 
 
-def test_a_database_by_its_container_name_is_inside(tmp_path: Path) -> None:
-    services = {
-        "web": {"environment": {"DATABASE_URL": "postgresql://u:p@swarm-db/app"}},
-        "postgres": {"container_name": "swarm-db"},
-    }
+@pytest.mark.parametrize(
+    "web, postgres",
+    [
+        ({}, {"container_name": "swarm-db"}),
+        ({}, {"hostname": "Swarm-DB"}),
+        ({}, {"networks": {"front": None, "back": {"aliases": ["store", "swarm-db"]}}}),
+        ({"links": ["redis", "postgres:swarm-db"]}, {}),
+    ],
+)
+def test_a_database_by_any_name_that_compose_gives_it_is_inside(
+    tmp_path: Path, web: dict[str, Any], postgres: dict[str, Any]
+) -> None:
+    services = {"web": {"environment": {"DATABASE_URL": "postgresql://u:p@swarm-db/app"}, **web}, "postgres": postgres}
     assert Gates(site(tmp_path, services), REQUEST).database() == "nothing is installed yet"
 
 
@@ -290,6 +314,28 @@ def test_a_release_that_was_left_half_done_comes_first(tmp_path: Path) -> None:
     assert "playbooks/rollback.yml" in said
     assert "left half done" in Gates(place, REQUEST).drift()
     assert Gates(place, REQUEST).candidate() == "1.1.0 goes on after migrating"
+
+
+def test_the_release_that_stands_does_not_come_in_again_and_take_its_own_place(tmp_path: Path) -> None:
+    """It would be what it goes back to."""
+    place = site(tmp_path)
+    cast("Any", place).runs = lambda _release, **_options: []
+    with place.ledger.locked():
+        place.ledger.save_release(Release("1.1.0", "b" * 40, {}, {}, []))
+        place.ledger.update(current="1.1.0")
+    said = refusal(Gates(place, REQUEST), "drift")
+    assert said.startswith("release 1.1.0 runs already and /opt/swarm is at another commit than its own: run 'git ch")
+    assert Gates(place, Request("deploy", "r1", "1.2.0", "1.2.0")).drift() == "1.1.0 runs"
+    cast("Any", place).checkout.head = lambda: "b" * 40
+    assert Gates(place, REQUEST).drift() == "1.1.0 runs"
+
+
+def test_nor_does_one_that_runs_and_is_in_no_ledger_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = site(tmp_path)
+    cast("Any", place).containers = lambda service=None: [service]
+    monkeypatch.setattr(_gates, "observe_release", lambda _site: Release("1.1.0", "a" * 40, {}, {}, []))
+    assert "release 1.1.0 runs here already and is in no ledger yet" in refusal(Gates(place, REQUEST), "drift")
+    assert Gates(place, Request("deploy", "r1", "1.2.0", "1.2.0")).drift() == "to be adopted"
 
 
 def test_a_run_that_lives_is_left_alone_and_one_that_died_taken_over(tmp_path: Path) -> None:
@@ -378,7 +424,7 @@ def test_what_no_env_file_can_hold_is_refused(tmp_path: Path) -> None:
 
 def test_all_failures_come_at_once_and_none_hides_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    answer = look(site(tmp_path), Request("deploy", "r1", "1.1.0", "1.1.0", time.time() + 999))
+    answer = look(site(tmp_path), Request("deploy", "r1", "1.1.0", "1.1.0", 999))
     failed = {line.split(":")[0] for line in answer.failures}
     assert {"docker", "secrets", "clock"} <= failed
     assert not answer.already

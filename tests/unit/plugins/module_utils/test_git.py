@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _git
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
-from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed, HostRunner
 
 pytestmark = pytest.mark.promise("D1")
 
@@ -75,6 +77,40 @@ def test_a_first_fetch_begins_a_checkout_around_what_is_there(tmp_path: Path, re
     checkout.check_out(commit)
     assert checkout.is_at(commit)
     assert (checkout.directory / "storage").is_dir()
+
+
+@pytest.mark.parametrize("own, expected", [(None, "ssh"), ("ssh -i ~/.ssh/shop_deploy", "ssh -i ~/.ssh/shop_deploy")])
+def test_the_checkout_s_own_way_to_reach_its_repository_is_taken_and_asks_nobody(
+    checkout: Checkout, remote: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+) -> None:
+    if own:
+        git(checkout.directory, "config", "core.sshCommand", own)
+    seen: dict[str, str] = {}
+
+    def run(self: HostRunner, argv: Sequence[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+        seen.update({argv[5]: options["env"].get("GIT_SSH_COMMAND", "")})
+        return original(self, argv, **options)
+
+    original = HostRunner.run
+    monkeypatch.setattr(HostRunner, "run", run)
+    fresh = Checkout(HostRunner(), checkout.directory, str(remote))
+    fresh.fetch()
+    assert fresh.remote_commit("1.1.0")
+    assert {name: seen[name] for name in ("fetch", "ls-remote")} == dict.fromkeys(
+        ("fetch", "ls-remote"), f"{expected} -o BatchMode=yes"
+    )
+
+
+def test_a_tag_that_was_moved_keeps_nothing_else_out(checkout: Checkout, remote: Path) -> None:
+    git(remote, "tag", "stable", "1.0.0")
+    checkout.fetch()
+    git(remote, "tag", "--force", "stable", "1.1.0")
+    (remote / "file").write_text("1.2.0")
+    git(remote, "commit", "--quiet", "--all", "--message", "1.2.0")
+    git(remote, "tag", "1.2.0")
+    checkout.fetch()
+    assert git(checkout.directory, "rev-parse", "1.2.0") == git(remote, "rev-parse", "1.2.0")
+    assert git(checkout.directory, "rev-parse", "stable") == git(remote, "rev-parse", "stable")
 
 
 def test_exporting_does_not_touch_the_checkout_and_can_be_repeated(checkout: Checkout, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ SEEN = Observation("gate", "docker", "2026-11-23T08:00:00.000Z", None, None, ok=
 
 
 def call(answer: Any, secrets: list[str], **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a test's own
-    return perform(answer, {"application": APPLICATION, **parameters}, secrets, check_mode=False)
+    return perform(answer, {"application": APPLICATION, **parameters}, secrets, check_mode=False, sent=time.time())
 
 
 def test_a_secret_leaves_in_no_result_and_a_plain_value_stays() -> None:
@@ -73,6 +74,20 @@ def test_a_host_without_room_is_a_failure_in_one_line_that_names_the_place() -> 
 
 
 def test_a_profile_that_is_wrong_is_a_failure_too() -> None:
-    told = perform(lambda *_: {}, {"application": {**APPLICATION, "directory": "swarm"}}, [], check_mode=False)
+    told = call(lambda *_: {}, [], application={**APPLICATION, "directory": "swarm"})
     assert told["failed"]
     assert "directory: must be an absolute path" in told["msg"]
+
+
+def test_clocks_are_compared_when_a_call_comes_and_not_after_it_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_796_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+
+    def answer(module: Module, site: Site) -> dict[str, Any]:
+        nonlocal now
+        del site
+        now += 600
+        return {"ahead": module.clock_ahead}
+
+    told = perform(answer, {"application": APPLICATION}, [], check_mode=False, sent=now - 2)
+    assert told["ahead"] == 2

@@ -155,9 +155,7 @@ def test_preflight_shows_them_without_a_further_call(
     monkeypatch.setattr(_call_preflight, "look", lambda *_: Answer([], "c0ffee", already=False))
     monkeypatch.setattr(_call_preflight, "adoptable", lambda _site: False)
     given = {"verb": verb, "run_id": "r1", "version": "1.3.0", "ref": None, "backup": None, "uploads": False}
-    module = Module(
-        {**given, "controller_time": None, "owner": "anna", "security": None, "evidence": None, "open": False}
-    )
+    module = Module({**given, "owner": "anna", "security": None, "evidence": None, "open": False})
     with monkeypatch.context() as patched:
         patched.setattr(_call_preflight, "release_to_take_back", lambda *_: "1.1.0")
         told = _call_preflight.answer(module, story.site)

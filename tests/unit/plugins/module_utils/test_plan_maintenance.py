@@ -56,7 +56,7 @@ class World:
                     services=SimpleNamespace(web="web", worker="worker"),
                 ),
                 compose=SimpleNamespace(config={"services": {"web": self.web}}),
-                containers=lambda service: [item for item in self.running if item.service == service],
+                code=lambda: self.running,
                 docker=SimpleNamespace(stop=self.stop),
                 runs=lambda _release, beside: [] if self.running and beside else ["no container of web runs"],
             ),
@@ -70,9 +70,9 @@ class World:
         self.events.append("page")
         self.page = made("page", "sha256:old")
 
-    def stop(self, ids: Sequence[str]) -> None:
-        self.events.append(f"stop {' '.join(ids)}")
-        self.running = [item for item in self.running if item.id not in ids]
+    def stop(self, some: Sequence[Container]) -> None:
+        self.events.append(f"stop {' '.join(item.id for item in some)}")
+        self.running = [item for item in self.running if item not in some]
 
     def move(self, containers: Sequence[Container]) -> None:
         self.events.append(f"wait until {' '.join(item.name for item in containers)} is found")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -42,6 +43,7 @@ class World:
         self.databases = {"app": OLD}
         self.accepts = {"app": True}
         self.running = ["web", "worker"]
+        self.others: list[SimpleNamespace] = []
         self.done: list[str] = []
         self.kill_at = 0
         self.room = True
@@ -111,6 +113,13 @@ class World:
 
     def stop(self) -> None:
         self.act("stop", self.running.clear)
+
+    def restart(self, ids: list[str]) -> None:
+        def again() -> None:
+            for item in self.others:
+                item.started = time.time() if item.id in ids else item.started
+
+        self.act(f"restart {ids}", again)
 
     def up(self) -> None:
         self.act("up", lambda: self.running.extend(["web", "worker"]))
@@ -185,7 +194,9 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
             database=world,
             runner=HostRunner(),
             code_services=["web", "worker"],
-            containers=lambda: [SimpleNamespace(service=name) for name in world.running],
+            code=lambda: world.running,
+            containers=lambda: world.others,
+            docker=SimpleNamespace(restart=world.restart),
             runs=lambda _release: [] if world.running else ["no container of web runs"],
         ),
     )
@@ -279,6 +290,17 @@ def test_uploads_that_were_made_anew_in_between_are_not_taken_for_those_of_the_b
         (site.directory / "storage").rename(site.directory / "elsewhere")
     go(site, "r2-before")
     finished(site, world)
+
+
+@pytest.mark.parametrize("below", ["storage", "storage/public"])
+def test_whoever_else_serves_the_uploads_sees_those_that_were_put_back(site: Site, world: World, below: str) -> None:
+    """A mount goes on with the directory that was renamed."""
+    for name, bound in (("proxy", below), ("redis", "data"), ("log", "storage_kept")):
+        mounted = SimpleNamespace(id=name, name=name, service=name, started=1.0, binds=(str(site.directory / bound),))
+        world.others.append(mounted)
+    assert go(site)["restarted"] == ["proxy"]
+    finished(site, world)
+    assert [item for item in world.done if "after restart" in item] == ["after restart ['proxy']"]
 
 
 def test_a_preview_changes_nothing(site: Site, world: World) -> None:

@@ -12,6 +12,7 @@ from ansible_collections.slipway.release.plugins.module_utils._certificate impor
 from ansible_collections.slipway.release.plugins.module_utils._engine import Step
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
+    RESTORED,
     Before,
     Candidate,
     Ledger,
@@ -141,8 +142,11 @@ def test_what_was_accepted_has_no_way_back(tmp_path: Path) -> None:
         site.ledger.update(current="1.1.0", candidate=None)
         assert way_back(site, site.ledger.state())[0] == "1.1.0"
         site.ledger.accept("anna@controller")
-        with pytest.raises(SlipwayError, match=r"no way back from 1\.1\.0: anna@controller accepted it at"):
-            way_back(site, site.ledger.state())
+        # what is put back under it leaves it what it is
+        for history in (site.ledger.state().history, site.ledger.event("1.1.0", RESTORED, backup="b1")):
+            site.ledger.update(history=history)
+            with pytest.raises(SlipwayError, match=r"no way back from 1\.1\.0: anna@controller accepted it at"):
+                way_back(site, site.ledger.state())
 
 
 @pytest.fixture
@@ -207,6 +211,56 @@ def test_other_migrations_than_those_rehearsed_are_taken_down(site: Site) -> Non
     assert road(site, AUTO) == DOWN
     site.ledger.save_certificate(Certificate("1.1.0", "a" * 40, "b1", "now", ["2", "3"], old_code_wrong=[]))
     assert road(site, AUTO) == DOWN
+
+
+def test_a_part_of_migrations_that_destroy_values_is_put_back_by_the_backup(site: Site) -> None:
+    """Taking down those that were applied may succeed, and leave columns empty."""
+    known = Certificate("1.1.0", "a" * 40, "b1", "now", ["2", "3"], old_code_wrong=[], down_wrong=["a value is gone"])
+    site.ledger.save_certificate(replace(known, destroyed=["column t.c is gone with its values"]))
+    assert road(site, AUTO) == RESTORE
+    # what only fails is tried, and the backup comes next
+    site.ledger.save_certificate(known)
+    assert road(site, AUTO) == DOWN
+    # others than these are nobody's guess
+    site.ledger.save_certificate(replace(known, migrations=["3"], destroyed=["column t.c is gone with its values"]))
+    assert road(site, AUTO) == DOWN
+
+
+@pytest.mark.parametrize("schema, expected", [(BACK, [False, True, False]), (AUTO, [True, True, True])])
+def test_a_preview_names_the_backup_only_where_it_is_what_comes(
+    site: Site, schema: str, expected: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsed(site, old_code_wrong=[])
+    way = _WayBack(site, "r1-rollback", 60, schema=schema)
+    monkeypatch.setattr(way, "_undo", lambda *_: "it raises")
+    monkeypatch.setattr(_plan_rollback, "start_database", lambda *_: Step("", lambda: True, lambda: None))
+    monkeypatch.setattr(_plan_rollback, "end_leftovers", lambda *_: Step("", lambda: True, lambda: None))
+    cast("Any", site).at_rest = nullcontext
+    before = [way.undone(), way.needs_no_backup()]
+    way.undo_migrations()
+    assert [*before, way.needs_no_backup()] == expected
+
+
+SEVERAL = (
+    "bin/rails aborted!\nYou're using a multiple database application. To use `db:rollback` you must run the "
+    "namespaced task with a VERSION. Available tasks are db:rollback:primary and db:rollback:queue.\n"
+)
+
+
+def test_of_several_databases_the_first_is_the_one_that_is_taken_down(site: Site) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def rails(_compose: object, *command: str, timeout: float) -> tuple[int, str]:
+        del timeout
+        asked.append(command)
+        return (0, "") if command[1].endswith(":primary") else (1, SEVERAL)
+
+    cast("Any", site).rails = rails
+    cast("Any", site).compose_of = lambda _release: None
+    cast("Any", site).log = lambda *_about: "/log"
+    way = _WayBack(site, "r1-rollback", 60, schema=BACK)
+    assert way.undo_migrations() == {"undone": ["2"]}
+    assert asked == [("bin/rails", "db:rollback", "STEP=1"), ("bin/rails", "db:rollback:primary", "STEP=1")]
 
 
 @pytest.mark.parametrize("schema, kept", [(AUTO, ["2"]), (BACK, None)])

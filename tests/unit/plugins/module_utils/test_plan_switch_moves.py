@@ -67,8 +67,8 @@ class Switching(World):
         ]
         self._count()
 
-    def stopped(self, ids: Sequence[str]) -> None:
-        names = self.names(ids)
+    def stopped(self, some: Sequence[Container]) -> None:
+        names = [item.name for item in some]
         assert len(names) == 1 or "quiet" in self.events[-1], "stopped at once, so that WebSockets come back together"
         self.events.append(f"stop {' '.join(names)}")
         if self.told:
@@ -184,11 +184,11 @@ def test_one_that_was_killed_in_a_part_goes_on_with_the_rest(tmp_path: Path, mon
     world = switching(tmp_path, monkeypatch, 1, 2, 2)
     kill = SimpleNamespace(at="stop web-1")
 
-    def stop(ids: Sequence[str]) -> None:
-        if f"stop {' '.join(world.names(ids))}" == kill.at:
+    def stop(some: Sequence[Container]) -> None:
+        if f"stop {' '.join(item.name for item in some)}" == kill.at:
             kill.at = None
             raise KeyboardInterrupt
-        world.stopped(ids)
+        world.stopped(some)
 
     cast("Any", world.site).docker.stop = stop
     step = start_web(world.site, NEW)

@@ -6,7 +6,7 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._probe import Prober, Request
 
-from tests.unit.plugins.module_utils.application import PASSWORD, Answer, Application, page
+from tests.unit.plugins.module_utils.application import PASSWORD, PROFILE, Answer, Application, Asked, page
 
 Build = Callable[..., Prober]
 
@@ -101,6 +101,39 @@ def test_an_asset_that_does_not_come_is_a_failure(
     seen = look(prober())
     assert seen.ok is False
     assert seen.detail == reason
+
+
+@pytest.mark.parametrize(
+    "answers, detail",
+    [
+        ({"/a": Answer(302, "", {"Location": "/b?sig=1"}), "/b": Answer(200, "x" * 9)}, "200, 3 assets, 2 kB"),
+        ({"/a": Answer(302, "", {"Location": "https://cdn.example/b"})}, "200, 3 assets, 2 kB"),
+        ({"/a": Answer(302, "", {"Location": "/b"}), "/b": Answer(404)}, "1 of 3 assets failed: /a: 404"),
+        ({"/a": Answer(302, "", {"Location": "/login"})}, "1 of 3 assets failed: /a: 302"),
+        ({"/a": Answer(302, "", {"Location": "/a"})}, "1 of 3 assets failed: /a: more than 3 redirects"),
+    ],
+)
+def test_an_image_is_followed_where_it_leads_as_active_storage_s_do(
+    application: Application, prober: Build, answers: dict[str, Answer], detail: str
+) -> None:
+    application.answers("GET /agents", Answer(200, page("Agents", body='<img src="/a">')))
+    for path, answer in answers.items():
+        application.answers(f"GET {path}", answer)
+    assert look(prober()).detail == detail
+
+
+def test_a_login_goes_where_its_form_says(application: Application, prober: Build) -> None:
+    """As Rails' own generator has it: shown at /session/new, taken at /session."""
+    form = '<form action="/search"></form><form action="/session" method="post"><input type="password"></form>'
+
+    def shown(asked: Asked) -> Answer:
+        token = application.sessions.setdefault(asked.session, "t")
+        return Answer(200, page("Log in", body=form, token=token))
+
+    application.overrides["GET /session/new"] = shown
+    application.overrides["POST /session"] = lambda asked: application.login(asked, "t")
+    seen = look(prober(login={**PROFILE["login"], "path": "/session/new"}))
+    assert (seen.ok, application.paths("POST")) == (True, ["/session"])
 
 
 def test_a_reference_to_another_host_is_reported_and_not_followed(application: Application, prober: Build) -> None:

@@ -72,6 +72,12 @@ def test_without_redis_there_is_no_sidekiq_to_be_seen(host: Host, prober: Build)
     assert host.commands == []
 
 
+def test_workers_that_are_not_sidekiq_s_are_not_looked_for_in_redis(host: Host, prober: Build) -> None:
+    for kind in ("workers", "jobs"):
+        assert look(prober(jobs={"sidekiq": False}), kind).observations == ()
+    assert host.commands == []
+
+
 def test_the_password_goes_in_on_the_input_and_nowhere_else(host: Host, prober: Build) -> None:
     host.password = "s3cret"
     host.containers[5] = container("redis", env=["REDIS_PASSWORD=s3cret"])

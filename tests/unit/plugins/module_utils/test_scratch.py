@@ -16,7 +16,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 pytestmark = pytest.mark.promise("G5")
 
-SERVICES = {
+SERVICES: dict[str, dict[str, Any]] = {
     "web": {"image": "swarm:1.0.0", "environment": {"SECRET_KEY_BASE": "canary", "SMTP_HOST": "mail"}},
     "postgres": {"image": "postgres:17", "environment": {"POSTGRES_USER": "owner", "POSTGRES_PASSWORD": "canary"}},
     "redis": {"image": "redis:8"},
@@ -30,6 +30,7 @@ class Engine:
         self.running: dict[str, list[str]] = {}
         self.given: dict[str, dict[str, str]] = {}
         self.shares: dict[str, int] = {}
+        self.started: dict[str, list[str]] = {}
         self.roles: list[str] = []
         self.asked: list[str] = []
         self.broken = ""
@@ -42,6 +43,7 @@ class Engine:
             assert "canary" not in " ".join(argv)
             self.running[name] = [argv[place + 1] for place, word in enumerate(argv) if word == "--label"]
             self.given[name] = dict(env or {})
+            self.started[name] = list(argv)
             self.shares[name] = int(argv[argv.index("--cpu-shares") + 1])
             if name.endswith("postgres"):
                 self.roles = []
@@ -100,6 +102,35 @@ def test_what_could_not_all_be_begun_says_so_and_is_not_taken_for_begun(engine: 
     with pytest.raises(CommandError, match="no space left"):
         scratch(engine).begin(SERVICES, "b1", "swarm:1.0.0", cache=True)
     assert not scratch(engine).begun("b1", web=True, cache=True)
+
+
+def test_its_postgresql_archives_nothing_whatever_the_real_one_does(engine: Engine) -> None:
+    command = ["postgres", "-c", "archive_mode=on", "-c", "archive_command=wal-g wal-push %p"]
+    scratch(engine).begin({**SERVICES, "postgres": {**SERVICES["postgres"], "command": command}}, "b1")
+    argv = engine.started["slipway-scratch-swarm-postgres"]
+    # of a setting that comes twice the last counts
+    settings = dict(argv[place + 1].split("=", 1) for place, word in enumerate(argv) if word == "-c")
+    assert settings["archive_mode"] == "off"
+    # with which PostgreSQL refuses to archive, or to summarize its log
+    assert "wal_level" not in settings
+
+
+def test_what_compose_hands_to_the_application_as_files_is_there_too(engine: Engine, tmp_path: Path) -> None:
+    key, config = tmp_path / "master.key", tmp_path / "app.yml"
+    key.write_text("k")
+    config.write_text("a: 1")
+    made = scratch(engine)
+    model = {"secrets": {"key": {"file": str(key)}, "gone": {"file": "/none"}, "typed": {"environment": "KEY"}}}
+    cast("Any", made)._site.compose = SimpleNamespace(config={**model, "configs": {"app": {"file": str(config)}}})
+    named = [{"source": "key"}, {"source": "gone"}, {"source": "typed"}]
+    web = {**SERVICES["web"], "secrets": named, "configs": [{"source": "app", "target": "/etc/app.yml"}]}
+    postgres = {**SERVICES["postgres"], "secrets": [{"source": "key", "target": "other"}]}
+    made.begin({**SERVICES, "web": web, "postgres": postgres}, "b1", "swarm:1.0.0")
+    argv = engine.started["slipway-scratch-swarm-web-old"]
+    mounts = [argv[place + 1] for place, word in enumerate(argv) if word == "--volume"]
+    assert mounts == [f"{key}:/run/secrets/key:ro", f"{config}:/etc/app.yml:ro"]
+    # the throwaway one has a password of its own
+    assert "--volume" not in engine.started["slipway-scratch-swarm-postgres"]
 
 
 def test_visitors_come_first(engine: Engine) -> None:

@@ -77,6 +77,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: gzip.compress(header(NAME, 10**9)),
         "it does not begin with support.json",
     ),
+    "a size below nothing": (lambda: gzip.compress(header(NAME, -512)), "it does not begin with support.json"),
     "another format": (lambda: written(manifest(format=2), *ENTRIES), "is not of format 1"),
     "no site": (lambda: written(manifest(site=""), *ENTRIES), "does not say which site"),
     "a site that is no line": (lambda: written(manifest(site="a\nb"), *ENTRIES), "does not say which site"),

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
-from ansible_collections.slipway.release.plugins.module_utils._warm import await_answers
+from ansible_collections.slipway.release.plugins.module_utils._warm import await_answers, client_at
 
 RELEASE = Release("1.5.0", "c" * 40, {}, {}, [])
 
@@ -72,3 +72,10 @@ def test_docker_s_own_word_counts_where_there_is_a_health_check() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     await_answers(site(port), RELEASE, [container(health="healthy"), container(address="")])
+
+
+@pytest.mark.parametrize("named, host", [(None, "shop.example:8443"), ("orders.example", "orders.example")])
+def test_a_container_is_asked_by_the_name_that_visitors_use(named: str | None, host: str) -> None:
+    profile: Any = SimpleNamespace(web_port=3000, host_header=named, base_url="https://shop.example:8443")
+    url, client = client_at(profile, "172.18.0.5")
+    assert (url, client.host) == ("http://172.18.0.5:3000", host)

@@ -35,13 +35,18 @@ class World:
         self.live_after: int | None = None
         docker = SimpleNamespace(
             signal=lambda ids, name: self.told.append(f"{name} {ids}"),
-            stop=lambda ids: self.told.append(f"stop {ids}"),
+            stop=lambda some: self.told.append(f"stop {[item.id for item in some]}"),
             logs=lambda _id, since: self.printed if since else "",
         )
         self.there = [WORKER]
         self.site = cast(
             "Site",
-            SimpleNamespace(docker=docker, ledger=SimpleNamespace(root=root), all_containers=lambda: self.there),
+            SimpleNamespace(
+                docker=docker,
+                ledger=SimpleNamespace(root=root),
+                all_containers=lambda: self.there,
+                profile=SimpleNamespace(jobs=SimpleNamespace(sidekiq=True)),
+            ),
         )
 
     def processes(self) -> list[SimpleNamespace]:
@@ -130,6 +135,22 @@ def test_a_container_that_is_gone_is_forgotten(world: World) -> None:
     quiet(world.site, [other])
     world.there = [WORKER, other]
     assert quieted(world.site, [WORKER, other]) == [other]
+
+
+def test_a_worker_that_crashes_again_and_again_is_stopped_and_not_waited_for(world: World) -> None:
+    looping = cast("Container", SimpleNamespace(id="w2", hostname="workerhost2", running=False, started=100.0))
+    began = time.monotonic()
+    assert stop_workers(world.site, [looping], 30) == {}
+    assert world.told == ["stop ['w2']"]
+    assert time.monotonic() - began < 5
+
+
+def test_workers_that_are_not_sidekiq_s_are_told_nothing_but_to_stop(world: World) -> None:
+    """TSTP suspends whoever does not know it, and SIGTERM waits then."""
+    world.site.profile.jobs.sidekiq = False  # type: ignore[misc]  # a stand-in
+    stop_workers(world.site, [WORKER], 0)
+    assert world.told == ["stop ['w1']"]
+    assert quieted(world.site, [WORKER]) == []
 
 
 def test_no_worker_is_asked_nothing(world: World) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import BundleError
 from ansible_collections.slipway.release.plugins.module_utils._bundle_receive import receive, survey, wanted_of
-from ansible_collections.slipway.release.plugins.plugin_utils._bundle_sender import File, Sender, files_of
+from ansible_collections.slipway.release.plugins.plugin_utils._bundle_sender import (
+    File,
+    Sender,
+    files_of,
+    told_ahead,
+)
 
 PARTS = {"swarm.001": b"a" * 1000, "swarm.002": b"b" * 250}
 NAMES = [*PARTS, "swarm.sums.sig", "swarm.sums"]
@@ -122,3 +127,9 @@ def test_what_is_no_bundle_is_refused_before_anything_is_sent(
     with pytest.raises(BundleError, match=reason):
         site.copy()
     assert not site.there.exists()
+
+
+def test_a_signature_that_is_no_text_is_refused(site: Site) -> None:
+    (site.here / "swarm.sums.sig").write_bytes(b"\xff\xfe")
+    with pytest.raises(BundleError, match=r"swarm.sums.sig: it is no signature"):
+        told_ahead(site.files, {})

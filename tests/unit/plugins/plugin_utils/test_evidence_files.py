@@ -187,6 +187,17 @@ def test_a_place_where_notes_cannot_be_written_is_found_before_anything_changes(
     assert "release_notes" not in read(notes_directory=str(tmp_path / "not/there/yet")).claims
 
 
+def test_a_directory_that_nobody_may_look_into_is_said_by_its_gates(
+    directory: Path, read: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    claim = read().claims["review"]
+    assert (claim.ok, claim.detail) == (False, f"{directory}/review.json: Permission denied")
+
+
 def test_a_version_that_is_none_leads_nowhere(tmp_path: Path) -> None:
     place = tmp_path / "evidence"
     place.mkdir()

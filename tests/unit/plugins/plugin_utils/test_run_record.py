@@ -289,6 +289,11 @@ def test_a_record_is_private_and_whole_and_the_latest_is_named(tmp_path: Path) -
     assert {path.name for path in directory.iterdir()} == {first.name, second.name, "latest.json"}
 
 
+def test_what_is_no_character_does_not_cost_the_record(tmp_path: Path) -> None:
+    record = {**Story().opened().record(), "inventory": ["half a \ud83d"]}
+    assert json.loads(write(record, tmp_path / "records").read_text())["inventory"] == ["half a \ud83d"]
+
+
 def test_no_record_is_overwritten(tmp_path: Path) -> None:
     record = good_deploy().record()
     assert [write(record, tmp_path).name for _ in range(3)] == [
