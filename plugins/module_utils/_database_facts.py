@@ -26,13 +26,17 @@ _FACTS = """
       'settings', (
         SELECT coalesce(json_agg(json_build_array(nullif(pg_get_userbyid(s.setrole), 'unknown (OID=0)'), item)), '[]')
         FROM pg_db_role_setting s, unnest(s.setconfig) item WHERE s.setdatabase = d.oid),
+      'role_settings', (
+        SELECT coalesce(json_agg(json_build_array(pg_get_userbyid(s.setrole), item)), '[]')
+        FROM pg_db_role_setting s, unnest(s.setconfig) item WHERE s.setdatabase = 0 AND s.setrole <> 0),
       'grants', CASE WHEN d.datacl IS NOT NULL THEN (
         SELECT coalesce(json_agg(json_build_array(nullif(pg_get_userbyid(g.grantee), 'unknown (OID=0)'),
                                                   g.privilege_type, g.is_grantable)), '[]')
         FROM aclexplode(d.datacl) g) END,
       'roles', (
         SELECT json_agg(DISTINCT r.rolname) FROM pg_roles r
-        WHERE r.oid = d.datdba OR r.oid IN (
+        WHERE r.oid = d.datdba OR r.oid IN (SELECT setrole FROM pg_db_role_setting WHERE setdatabase = d.oid)
+        OR r.oid IN (
           SELECT p.refobjid FROM pg_shdepend p
           WHERE p.refclassid = 'pg_authid'::regclass
             AND (p.dbid = d.oid OR p.classid = 'pg_database'::regclass AND p.objid = d.oid)))
@@ -61,7 +65,8 @@ class DatabaseFacts:
     :param connection_limit: -1 for none.
     :param settings: each a role, or None for all roles, and NAME=VALUE.
     :param grants: each a role, or None for everybody, a privilege, whether it may be passed on; None for the default.
-    :param roles: the roles that own something in it or are granted something.
+    :param roles: the roles that own something in it, are granted something, or have settings.
+    :param role_settings: each a role and NAME=VALUE, in whatever database it is. The server keeps them.
     """
 
     owner: str
@@ -75,6 +80,7 @@ class DatabaseFacts:
     settings: Sequence[Sequence[str | None]]
     grants: Sequence[Sequence[Any]] | None
     roles: Sequence[str]
+    role_settings: Sequence[Sequence[str]] = ()
 
     @classmethod
     def read(cls, query: Query, name: str) -> DatabaseFacts | None:
@@ -86,7 +92,9 @@ class DatabaseFacts:
     def parse(cls, data: Mapping[str, Any]) -> DatabaseFacts:
         """The facts out of a manifest."""
         try:
-            return cls(**{name: data[name] for name in cls.__dataclass_fields__})
+            known = {name: data[name] for name in cls.__dataclass_fields__ if name != "role_settings"}
+            # manifests of old have none
+            return cls(**known, role_settings=data.get("role_settings", []))
         except KeyError as error:
             raise SlipwayError(f"the manifest's facts of the database lack {error}") from error
 
@@ -101,6 +109,15 @@ class DatabaseFacts:
             words.append(f"ICU_RULES {literal(self.icu_rules)}")
         words.append(f"LC_COLLATE {literal(self.collate)} LC_CTYPE {literal(self.ctype)}")
         return " ".join(words)
+
+    def dress_roles(self) -> str:
+        """The SQL that gives the roles of this database the settings that they have in whatever one."""
+        statements = []
+        for role, setting in self.role_settings:
+            key, _, value = setting.partition("=")
+            if role in self.roles:
+                statements.append(f"ALTER ROLE {quoted(role)} SET {_setting(key)} TO {_value(key, value)};\n")
+        return "".join(statements)
 
     def dress(self, target: str) -> str:
         """The SQL that gives the database `target` its limit, its settings and its grants."""

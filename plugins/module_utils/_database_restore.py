@@ -46,7 +46,8 @@ def restore_database(site: Site, backup: str, stamp: str) -> dict[str, Any]:
     copy, kept = database.copy_name, database.kept_name(stamp)
     facts = database.facts() or DatabaseFacts.parse(manifest["database"])
     database.restore(site.backups / backup / "database", copy, facts)
-    if database.schema(database=copy) != manifest["database"]["schema"]:
+    schema = manifest["database"]["schema"]
+    if database.schema(database=copy, like=schema) != schema:
         raise SlipwayError(f"backup {backup} does not give the schema that it was taken from: see database {copy}")
     written = _written_since(database, copy)
     database.swap(copy, kept)
@@ -57,9 +58,9 @@ def _written_since(database: Database, copy: str) -> list[str]:
     """In what the present database differs from the copy of an earlier one, table by table."""
     if not database.exists(database.name):
         return []
-    restored = fingerprint.take(lambda sql: database.query(sql, database=copy), fingerprint.SAMPLE_ABOVE)
     try:
-        present = fingerprint.take(database.query, fingerprint.SAMPLE_ABOVE, like=restored)
+        restored = fingerprint.take(lambda sql: database.read_whole(sql, database=copy), fingerprint.SAMPLE_ABOVE)
+        present = fingerprint.take(database.read_whole, fingerprint.SAMPLE_ABOVE, like=restored)
     except CommandError as error:
         # the kept database holds it, as far as it can be read
         return [f"the present database cannot be compared: {error}"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable
@@ -30,10 +31,12 @@ _SETTINGS = """
     SET search_path = pg_catalog; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';
     SET extra_float_digits = 1; SET bytea_output = 'hex'; SET statement_timeout = 0;
 """
-# The extension may be the application's own already.
+# The extension may be the application's own already, in whatever schema.
 _DBLINK = """
     SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS slipway;
-    CREATE EXTENSION IF NOT EXISTS dblink SCHEMA slipway; SET search_path = pg_catalog, slipway, public;
+    CREATE EXTENSION IF NOT EXISTS dblink SCHEMA slipway;
+    SELECT set_config('search_path', 'pg_catalog, ' || quote_ident(n.nspname), false)
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'dblink' \\g /dev/null
 """
 _NO_DBLINK = "SET client_min_messages = warning; DROP SCHEMA slipway CASCADE;"
 _OWN = """
@@ -46,6 +49,20 @@ _OWN = """
 def _in_a_line(text: str) -> str:
     """The text without its line ends, as of a CASE; one that has none stays as it is in the manifests of old."""
     return f"regexp_replace({text}, '\\s*\\n\\s*', ' ', 'g')"
+
+
+# In a definition: what stands in quotes, then what PostgreSQL writes otherwise once it was dumped and restored.
+_QUOTED_OR_PLAIN = re.compile(
+    r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|::(?:character varying|text|bpchar)(?:\(\d+\))?(?:\[\])?|[()]"""
+)
+
+
+def normal(definition: str) -> str:
+    """A definition without casts between kinds of text, and without parentheses.
+
+    `x IN ('a')` on a string column is printed in one way before it was dumped, and in another after it was restored.
+    """
+    return re.sub(" +", " ", _QUOTED_OR_PLAIN.sub(lambda match: match[1] or "", definition)).strip(" ")
 
 
 _TABLES = f"""
@@ -67,7 +84,8 @@ _GUARDS = f"""
     UNION ALL
     SELECT 'index', {_in_a_line("pg_get_indexdef(i.indexrelid)")}, i.indisvalid
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE {_OWN}
+    -- those that pg_dump writes: one that CREATE INDEX CONCURRENTLY left behind is none of them
+    WHERE (i.indisvalid OR c.relkind = 'p') AND {_OWN}
     ORDER BY 1, 2;
     SELECT 'sequence', format('%I.%I', schemaname, sequencename), coalesce(last_value, 0) FROM pg_sequences ORDER BY 2;
 """
@@ -157,10 +175,10 @@ def only_rows_of(query: Query, before: Fingerprint, after: Fingerprint, database
 
 
 def count_values(query: Query, columns: Sequence[tuple[str, str]]) -> list[int]:
-    """How many values other than NULL each column holds; a column is a qualified table and a name."""
+    """How many values other than NULL each column holds; a column is a qualified table and a name, which is there."""
     tables = {name: f"{_quoted(schema)}.{_quoted(table)}" for schema, table, name in _parts(query)}
     selects = [f"SELECT count({_quoted(column)}) FROM {tables[table]};" for table, column in columns]
-    return [int(row[0]) for row in query("\n".join(selects))] if selects else []
+    return [int(row[0]) for row in query("\n".join([_SETTINGS, *selects]))] if selects else []
 
 
 def _parts(query: Query) -> list[tuple[str, str, str]]:
@@ -191,7 +209,9 @@ class _Shape:
         )
         rows = ""
         if among is not None:
-            remote = f"dblink({_literal(f'dbname={among}')}, {_literal(f'SELECT {key} FROM {table}')})"
+            # the server's own user on the host is no role of it
+            there = f"format('dbname={among} user=''%s'' port=%s', current_user, current_setting('port'))"
+            remote = f"dblink({there}, {_literal(f'SELECT {key} FROM {table}')})"
             rows = f" WHERE t.slipway_key IN (SELECT o.slipway_key FROM {remote} AS o (slipway_key bigint))"
         name = _literal(self.full)
         return f"SELECT {name}, count(*), ARRAY[{sums}]::text[]::text FROM {hashed}{rows};"
@@ -243,8 +263,9 @@ def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
             for column in {**table.columns, **other.columns}
             if table.columns.get(column) != other.columns.get(column)
         ]
-    found += [f"{guard} is gone" for guard in before.guards if guard not in after.guards]
-    found += [f"{guard} was added" for guard in after.guards if guard not in before.guards]
+    then, now = (set(map(normal, each.guards)) for each in (before, after))
+    found += [f"{guard} is gone" for guard in before.guards if normal(guard) not in now]
+    found += [f"{guard} was added" for guard in after.guards if normal(guard) not in then]
     return found + [f"{guard} is not valid" for guard in _newly_invalid(before, after)]
 
 
@@ -295,7 +316,9 @@ def losses(before: Fingerprint, after: Fingerprint, expected: Iterable[str] = ()
 
 
 def _newly_invalid(before: Fingerprint, after: Fingerprint) -> list[str]:
-    return [guard for guard, valid in after.guards.items() if not valid and before.guards.get(guard, True)]
+    # one that is NOT VALID from its beginning is validated later
+    valid_before = {normal(guard) for guard, valid in before.guards.items() if valid}
+    return [guard for guard, valid in after.guards.items() if not valid and normal(guard) in valid_before]
 
 
 def _new(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Any]:

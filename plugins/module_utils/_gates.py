@@ -295,6 +295,11 @@ class Gates:
             return "nothing is installed yet"
         try:
             seen = f"PostgreSQL {self.site.database.server_version()}, {self.site.database.size() / 1e6:.0f} MB"
+            if not self.site.database.may_restore():
+                raise SlipwayError(
+                    f"{self.profile.database.user} is no superuser: it could dump {self.profile.database.name}, and "
+                    "never put it back: let application.database.user be the image's POSTGRES_USER"
+                )
             if self.request.verb == "deploy":
                 self._check_migrations_are_known()
             return seen  # noqa: TRY300 - what is refused above is no CommandError

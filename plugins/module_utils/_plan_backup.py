@@ -24,7 +24,7 @@ from ._errors import CommandError, SlipwayError
 from ._ledger import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
 from ._plan_stage import migrations_in
-from ._postgres import applied_migrations, count_tables
+from ._postgres import applied_migrations, count_dumped
 from ._stored import StoredFile, make_directory, sync_tree, total
 from ._verify import begin_trial, verify_backup
 
@@ -148,7 +148,7 @@ def _described(database: Database, snapshot: Snapshot) -> dict[str, Any]:
             **({} if facts is None else asdict(facts)),
             "name": database.name,
             "bytes": int(snapshot.query("SELECT pg_database_size(current_database())")[0][0]),
-            "tables": count_tables(snapshot.query),
+            "tables": count_dumped(snapshot.query),
         },
     }
 

@@ -102,10 +102,10 @@ class _Rehearsal:
         self.seconds[part] = round(time.monotonic() - begun, 2)
 
     def _query(self, sql: str) -> list[list[str]]:
-        return self.database.query(sql, database=self.name)
+        return self.database.read_whole(sql, database=self.name)
 
     def _query_forward(self, sql: str) -> list[list[str]]:
-        return self.database.query(sql, database=_FORWARD)
+        return self.database.read_whole(sql, database=_FORWARD)
 
     def _take(self, like: fingerprint.Fingerprint | None = None) -> fingerprint.Fingerprint:
         return fingerprint.take(self._query, fingerprint.SAMPLE_ABOVE, like)
@@ -190,7 +190,7 @@ class _Rehearsal:
         if self.database.migrations() != self.before.migrations:
             return ["other migrations are applied than before"]
         wrong = fingerprint.differences(base, self._take(base))
-        if not wrong and self.database.schema(database=self.name) != self.before.schema:
+        if not wrong and self.database.schema(database=self.name, like=self.before.schema) != self.before.schema:
             wrong = ["the schema is not what it was, though rows, constraints and indexes are"]
         return wrong
 

@@ -199,8 +199,8 @@ class _Restore:
 
     def evidence(self) -> list[Observation]:
         """See whether the schema is the backup's."""
-        database = self.site.database
-        same = database.schema() == self.manifest["database"]["schema"]
+        database, schema = self.site.database, self.manifest["database"]["schema"]
+        same = database.schema(like=schema) == schema
         detail = "as in the backup" if same else f"not as in backup {self.note.backup}"
         return [Observation("schema", database.name, self.site.ledger.now(), None, None, ok=same, detail=detail)]
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from ._compose import Docker
 from ._database_facts import DatabaseFacts, Query, literal, quoted
 from ._errors import CommandError, SlipwayError
+from ._fingerprint import normal
 from ._postgres_tools import WITH_PASSWORD, PostgresTools
 from ._psql import OPTIONS, rows_of
-from ._snapshot import Snapshot, open_snapshot
+from ._snapshot import LONGEST, Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,8 @@ QUERY_TIMEOUT = 600
 # pg_amcheck's exit code when it found corruption.
 _CORRUPT = 2
 HEADROOM = 1.1
+# Before the hash of a schema whose definitions are in their normal form.
+_NORMAL = "normal:"
 
 # What pg_dump prints that is not the schema: comments, session settings, and the random key of its \restrict lines.
 _NOISE = ("--", "SET ", "SELECT pg_catalog.set_config", "\\restrict", "\\unrestrict")
@@ -42,6 +45,11 @@ _COUNT_TABLES = """
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
+# pg_dump writes the rows of what an extension lets people configure, too.
+_COUNT_CONFIGURED = """
+    SELECT count(*) FROM pg_class c
+    WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig))
+"""
 # Rails may have a schema_search_path that is not the one of whoever asks; what that leads to comes first.
 _MIGRATIONS = """
     SELECT format('%I.%I', n.nspname, c.relname), coalesce(c.oid = to_regclass('schema_migrations'), false)
@@ -52,8 +60,13 @@ _MIGRATIONS = """
 
 
 def count_tables(query: Query) -> int:
-    """How many tables with rows of their own a dump must hold: all but PostgreSQL's and extensions' own."""
+    """How many tables of its own the application has: all but PostgreSQL's and extensions'."""
     return int(query(_COUNT_TABLES)[0][0])
+
+
+def count_dumped(query: Query) -> int:
+    """How many tables' rows a dump must hold."""
+    return count_tables(query) + int(query(_COUNT_CONFIGURED)[0][0])
 
 
 def applied_migrations(query: Query) -> list[str]:
@@ -95,9 +108,13 @@ class Database:
         psql = ["psql", *OPTIONS, "--username", self.user, "--dbname", database]
         return ["docker", "exec", "--interactive", self._container, *_SHELL, *psql]
 
-    def query(self, sql: str, *, database: str | None = None) -> list[list[str]]:
+    def query(self, sql: str, *, database: str | None = None, timeout: float = QUERY_TIMEOUT) -> list[list[str]]:
         """The rows that `sql` returns, each a list of texts; several statements stop at the first error."""
-        return rows_of(self._runner.psql(self._psql(database or self.name), sql, QUERY_TIMEOUT))
+        return rows_of(self._runner.psql(self._psql(database or self.name), sql, timeout))
+
+    def read_whole(self, sql: str, *, database: str | None = None) -> list[list[str]]:
+        """The same for what reads all rows of a database, and takes its time."""
+        return self.query(sql, database=database, timeout=LONGEST)
 
     def _manage(self, sql: str) -> list[list[str]]:
         """Ask the server about its databases: by the one that is always there, so that ours may be closed or gone."""
@@ -147,8 +164,12 @@ class Database:
         return [row[0] for row in self.query(_MIGRATIONS)]
 
     def tables(self) -> int:
-        """How many tables with rows of their own a dump must hold."""
+        """How many tables of its own the application has."""
         return count_tables(self.query)
+
+    def may_restore(self) -> bool:
+        """Whether its user may make a database and load all of a dump into it."""
+        return self._manage("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [["t"]]
 
     def invalid_indexes(self) -> list[str]:
         """Indexes that an interrupted CREATE INDEX CONCURRENTLY left behind."""
@@ -175,12 +196,17 @@ class Database:
         rows = self.query(f"SELECT extversion FROM pg_extension WHERE extname = {literal(name)}")  # noqa: S608 - quoted
         return rows[0][0] if rows else None
 
-    def schema(self, *, database: str | None = None, snapshot: str | None = None) -> str:
-        """SHA-256 of the schema as pg_dump writes it, without comments, session settings and sequence positions."""
+    def schema(self, *, database: str | None = None, snapshot: str | None = None, like: str | None = None) -> str:
+        """SHA-256 of the schema as pg_dump writes it, without comments, session settings and sequence positions.
+
+        :param like: one to compare it with; those of old are of the text as it stands, see `normal`.
+        """
         command = ["pg_dump", "--schema-only", "--username", self.user, "--dbname", database or self.name]
         command += [] if snapshot is None else ["--snapshot", snapshot]
         lines = [line for line in self._execute(*command).splitlines() if line and not line.startswith(_NOISE)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        if like is not None and not like.startswith(_NORMAL):
+            return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return _NORMAL + hashlib.sha256("\n".join(map(normal, lines)).encode()).hexdigest()
 
     def dump(self, directory: Path, snapshot: str) -> dict[str, StoredFile]:
         """Write a dump of the point in time `snapshot` into the empty `directory`; returns its files by name."""

@@ -57,19 +57,25 @@ class Psql:
             finally:
                 watch.cancel()
 
-    def _answer(self, question: str, end: str) -> str:
+    def _ask(self, question: str) -> None:
         try:
             stdin = piped(self._process.stdin)
             stdin.write(question.encode())
             stdin.flush()
         except (BrokenPipeError, ValueError):
             pass  # why it stopped reading is in its exit code and message
+
+    def _answer(self, question: str, end: str) -> str:
+        # psql answers while it still reads: where nobody took its answers, a long question would never end
+        asking = threading.Thread(target=self._ask, args=(question,), daemon=True)
+        asking.start()
         lines: list[str] = []
         for line in piped(self._process.stdout):
             text = line.decode(errors="replace")
             if text.rstrip("\n") == end:
                 return "".join(lines)
             lines.append(text)
+        asking.join()
         finish(self._process, self._errors, ["psql"])
         raise CommandError(["psql"], None, "the session was ended from outside")
 

@@ -223,6 +223,7 @@ class Scratch:
         name, facts = self._site.profile.database.name, DatabaseFacts.parse(manifest["database"])
         for role in self.database.missing_roles(facts.roles):
             self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
+        self.database.query(facts.dress_roles(), database="postgres")
         # what the application made before the door was shut
         gone = f"{_SEND_AWAY}\nDROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE);\n"
         self.database.query(gone + facts.create(name), database="postgres")

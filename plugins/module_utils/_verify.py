@@ -24,10 +24,10 @@ def compare(database: Database, manifest: dict[str, Any]) -> list[str]:
     """What of a restored backup is not as it was at its point in time; empty when all is."""
     before = fingerprint.Fingerprint.from_dict(manifest["fingerprint"])
     after = fingerprint.take(
-        lambda sql: database.query(sql, database=database.name), fingerprint.SAMPLE_ABOVE, like=before
+        lambda sql: database.read_whole(sql, database=database.name), fingerprint.SAMPLE_ABOVE, like=before
     )
-    wrong = fingerprint.differences(before, after)
-    if not wrong and database.schema() != manifest["database"]["schema"]:
+    wrong, schema = fingerprint.differences(before, after), manifest["database"]["schema"]
+    if not wrong and database.schema(like=schema) != schema:
         wrong = ["the schema is another"]
     return [f"backup {manifest['id']} does not hold what the database held: {line}" for line in wrong[:3]]
 

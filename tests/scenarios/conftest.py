@@ -132,7 +132,7 @@ def publish(site: str, sh: Callable[[str], str]) -> Callable[..., None]:
 
     def tag(version: str, *migrations: str, script: str = "") -> None:
         # what one release brought may stay in the database, so that another's has another version
-        first = zlib.crc32(_file_name(migrations[0]).encode()) % 9000 + 1000
+        first = zlib.crc32("".join(map(_file_name, migrations[:1])).encode()) % 9000 + 1000
         files = "\n".join(
             f"cat >db/migrate/20260701{first}{number:02}_{_file_name(source)}.rb <<'RUBY'\n{source}\nRUBY"
             for number, source in enumerate(migrations)

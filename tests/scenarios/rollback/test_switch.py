@@ -18,10 +18,17 @@ Play = Callable[..., Run]
 Sh = Callable[[str], str]
 
 VERSION = "1.1.5"
+# PostgreSQL prints the conditions otherwise when they were dumped and restored; and old rows are told from new ones.
 ADDITIVE = """
 class AddRemark < ActiveRecord::Migration[7.2]
   def change
     add_column :campaigns, :remark, :string
+    add_index :campaigns, :remark, where: "remark IN ('kept', 'left')"
+    add_check_constraint :campaigns, "remark IN ('kept', 'left')", name: "remark_is_known"
+    reversible do |way|
+      way.up { execute "INSERT INTO agents (name, created_at, updated_at) VALUES ('Newcomer', now(), now())" }
+      way.down { execute "DELETE FROM agents WHERE name = 'Newcomer'" }
+    end
   end
 end
 """
@@ -57,7 +64,7 @@ SELECT campaigns.status, count(*) FILTER (WHERE tasks.status = 'done')
 FROM campaigns JOIN tasks ON tasks.campaign_id = campaigns.id WHERE name = 'takes long' GROUP BY campaigns.id
 """
 STATE = "/var/lib/slipway/swarm"
-BROKEN = "1.1.8"
+BROKEN = "1.1.20"
 WEB = "label=com.docker.compose.service=web"
 
 pytestmark = pytest.mark.promise("D4")

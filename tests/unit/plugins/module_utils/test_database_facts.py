@@ -9,13 +9,26 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 
 pytestmark = pytest.mark.promise("M4")
 
-FACTS = DatabaseFacts("owner", "UTF8", "c", "C.UTF-8", "C.UTF-8", None, None, -1, [], None, ["owner"])
+FACTS = DatabaseFacts("owner", "UTF8", "c", "C.UTF-8", "C.UTF-8", None, None, -1, [], None, ["owner"], [])
 
 
 def test_facts_are_read_from_the_server_and_from_a_manifest_alike() -> None:
     assert DatabaseFacts.read(lambda _sql: [[json.dumps(asdict(FACTS))]], "app") == FACTS
     assert DatabaseFacts.parse({**asdict(FACTS), "bytes": 1}) == FACTS
     assert DatabaseFacts.read(lambda _sql: [], "app") is None
+
+
+def test_a_manifest_of_old_knows_no_settings_of_roles() -> None:
+    old = {key: value for key, value in asdict(FACTS).items() if key != "role_settings"}
+    assert DatabaseFacts.parse(old).dress_roles() == ""
+
+
+def test_settings_of_this_database_s_roles_go_where_it_is_tried() -> None:
+    settings = [["owner", "search_path=shop, public"], ["owner", "lock_timeout=5s"], ["stranger", "work_mem=1GB"]]
+    assert replace(FACTS, role_settings=settings).dress_roles().splitlines() == [
+        """ALTER ROLE "owner" SET "search_path" TO 'shop', 'public';""",
+        """ALTER ROLE "owner" SET "lock_timeout" TO '5s';""",
+    ]
 
 
 def test_a_manifest_without_a_fact_is_refused() -> None:

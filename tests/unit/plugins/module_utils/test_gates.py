@@ -133,6 +133,17 @@ def test_a_database_outside_the_project_is_refused_without_its_password(tmp_path
     assert "secret" not in said
 
 
+def test_a_user_who_could_never_put_a_backup_back_is_refused(tmp_path: Path) -> None:
+    made = site(tmp_path)
+    vars(made)["containers"] = lambda _service=None: ["one"]
+    vars(made)["database"] = SimpleNamespace(
+        server_version=lambda: "17.6", size=lambda: 1, may_restore=lambda: False, migration_tables=list, tables=int
+    )
+    for verb in ("deploy", "backup"):
+        said = refusal(Gates(made, replace(REQUEST, verb=verb)), "database")
+        assert said.startswith("swarm_owner is no superuser: it could dump swarm_production, and never put it back")
+
+
 @pytest.mark.parametrize(
     "known, tables, said",
     [
@@ -148,7 +159,11 @@ def test_a_database_of_which_nobody_knows_what_was_applied_is_refused(
     made = site(tmp_path)
     vars(made)["containers"] = lambda _service=None: ["one"]
     vars(made)["database"] = SimpleNamespace(
-        server_version=lambda: "17.6", size=lambda: 1, migration_tables=lambda: known, tables=lambda: tables
+        server_version=lambda: "17.6",
+        size=lambda: 1,
+        may_restore=lambda: True,
+        migration_tables=lambda: known,
+        tables=lambda: tables,
     )
     gates = Gates(made, REQUEST)
     if said:

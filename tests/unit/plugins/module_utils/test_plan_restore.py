@@ -92,7 +92,11 @@ class World:
     def query(self, _sql: str, *, database: str = "app") -> str:
         return self.databases[database]
 
-    def schema(self, *, database: str = "app") -> str:
+    def read_whole(self, sql: str, *, database: str = "app") -> str:
+        return self.query(sql, database=database)
+
+    def schema(self, *, database: str = "app", like: str) -> str:
+        assert like.startswith("s")
         return self.schemas[self.databases[database]]
 
     def migrations(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -133,3 +134,12 @@ def test_one_can_be_ended_and_the_others_stay(host: Host, sessions: Sessions) ->
 
 def test_rows_are_told_apart_by_lines_and_columns_by_the_separator() -> None:
     assert rows_of("1\x1fone\n2\x1f\n") == [["1", "one"], ["2", ""]]
+
+
+def test_a_question_that_is_answered_while_it_is_asked_comes_to_its_end(host: Host) -> None:
+    """A database of many tables: both pipes are full where nobody reads before all is written."""
+    sql = "\n".join(f"SHOW {number} {'x' * 100}" for number in range(40_000))
+    sessions, begun = Sessions(host.start), time.monotonic()
+    assert sessions.query(["psql"], sql, 30).splitlines() == ["none"] * 40_000
+    assert time.monotonic() - begun < 25
+    sessions.end()
