@@ -62,10 +62,12 @@ rm -rf ~/dump && docker cp --quiet "$database":/tmp/dump ~/dump && docker exec "
 PROOF = r"""
 image=$(docker inspect --format '{{{{.Image}}}}' "$database")
 docker run --detach --name proof --env POSTGRES_USER=swarm_owner --env POSTGRES_DB=swarm_production \
-  --env POSTGRES_PASSWORD=proof "$image" -c fsync=off
+  --env POSTGRES_PASSWORD=proof "$image" postgres -c fsync=off
 docker cp --quiet ~/dump proof:/tmp/dump
-until docker exec --env PGPASSWORD=proof proof psql --host 127.0.0.1 --username swarm_owner --command '' \
-  swarm_production; do sleep 0.2; done
+for turn in $(seq 150); do
+  docker exec --env PGPASSWORD=proof proof psql --host 127.0.0.1 --username swarm_owner --command '' \
+    swarm_production && break || sleep 0.2
+done
 docker exec proof pg_restore --username swarm_owner --dbname swarm_production --jobs=2 --exit-on-error /tmp/dump
 rows() {{
   docker exec "$1" psql --username swarm_owner --tuples-only --no-align swarm_production --command \
