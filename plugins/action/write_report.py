@@ -58,25 +58,24 @@ class ActionModule(ControllerAction):
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{report.site}-{report.version}").lstrip(".")
         directory = Path(given["directory"])
         content = {
-            # an archive may hold what is no character
-            directory / f"{stem}.html": page.encode(errors="replace"),
-            directory / f"{stem}.json": f"{json.dumps(data, indent=1, sort_keys=True)}\n".encode(),
+            directory / f"{stem}.html": page,
+            directory / f"{stem}.json": json.dumps(data, indent=1, sort_keys=True) + "\n",
         }
         try:
-            changed = [path for path, written in content.items() if not _holds(path, written)]
+            changed = [path for path, text in content.items() if not _holds(path, text)]
             if changed and not self.check_mode:
                 directory.parent.mkdir(parents=True, exist_ok=True)
                 directory.mkdir(mode=0o700, exist_ok=True)
                 for path in changed:
-                    write_file(path, content[path])
+                    write_file(path, content[path].encode())
         except OSError as error:
             raise SlipwayError(f"the report cannot be written: {error.filename}: {error.strerror}") from error
         html, plain = map(str, content)
         return {"changed": bool(changed), "path": html, "data": plain, **said}
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_bytes() == content and path.stat().st_mode & 0o777 == 0o600  # noqa: PLR2004 - for the owner alone
+        return path.read_bytes() == text.encode() and path.stat().st_mode & 0o777 == 0o600  # noqa: PLR2004 - for the owner alone
     except FileNotFoundError:
         return False
