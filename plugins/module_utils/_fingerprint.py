@@ -53,7 +53,7 @@ def _in_a_line(text: str) -> str:
 
 # In a definition: what stands in quotes, then what PostgreSQL writes otherwise once it was dumped and restored.
 _QUOTED_OR_PLAIN = re.compile(
-    r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|::(?:character varying|text|bpchar)(?:\(\d+\))?(?:\[\])?|[()]"""
+    r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|::(?:character varying|text|bpchar)\b(?:\(\d+\))?(?:\[\])?|[()]"""
 )
 
 

@@ -160,6 +160,7 @@ class _Restore:
             if item.service not in self.site.code_services
             for place in places
             if any(place in (Path(bound), *Path(bound).parents) for bound in item.binds)
+            and place.is_dir()
             and item.started < place.stat().st_ctime
         ]
 

@@ -9,6 +9,7 @@ from ansible_collections.slipway.release.plugins.module_utils._fingerprint impor
     Table,
     differences,
     losses,
+    normal,
     only_rows_of,
     take,
 )
@@ -206,6 +207,10 @@ def test_what_postgresql_prints_otherwise_after_a_restore_is_no_difference(dumpe
     # what stands in quotes is told from other text, and told as it is printed
     other = replace(BEFORE, guards={restored.replace("'new'", "'old'").replace("rating", "score"): True})
     assert differences(before, other)[0] == f"{dumped} is gone"
+
+
+def test_a_type_that_only_begins_like_text_stays() -> None:
+    assert normal("((a)::textual = (b)::text[])") == "a::textual = b"
 
 
 def test_a_constraint_that_is_validated_later_loses_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -307,10 +308,20 @@ def test_whoever_else_serves_the_uploads_sees_those_that_were_put_back(site: Sit
     assert [item for item in world.done if "after restart" in item] == ["after restart ['proxy']"]
 
 
+def test_uploads_that_are_gone_are_put_back_all_the_same(site: Site, world: World) -> None:
+    storage = site.directory / "storage"
+    shutil.rmtree(storage)
+    world.others.append(SimpleNamespace(id="p", name="proxy", service="proxy", started=1.0, binds=(str(storage),)))
+    assert "restore the database" in preview(site, restore(site, "b1", "r1-before", uploads=True)).changed
+    go(site)
+    assert (storage / "new").read_text() == "new"
+
+
 def test_a_preview_changes_nothing(site: Site, world: World) -> None:
     outcome = preview(site, restore(site, "b1", "r1-before", uploads=True))
     assert "restore the database" in outcome.changed
     assert "put the uploads of storage back" in outcome.changed
+    assert "restart what serves the uploads" not in outcome.changed
     assert world.done == []
     assert site.ledger.state().restoring is None
 
