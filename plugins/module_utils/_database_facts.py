@@ -66,7 +66,7 @@ class DatabaseFacts:
     :param settings: each a role, or None for all roles, and NAME=VALUE.
     :param grants: each a role, or None for everybody, a privilege, whether it may be passed on; None for the default.
     :param roles: the roles that own something in it, are granted something, or have settings.
-    :param role_settings: each a role and NAME=VALUE, in whatever database it is. The server keeps them.
+    :param role_settings: each one of these roles and NAME=VALUE, in whatever database it is. The server keeps them.
     """
 
     owner: str
@@ -86,7 +86,11 @@ class DatabaseFacts:
     def read(cls, query: Query, name: str) -> DatabaseFacts | None:
         """The facts of the database `name`; None when there is none."""
         rows = query(_FACTS.format(name=literal(name)))
-        return cls(**json.loads(rows[0][0])) if rows else None
+        if not rows:
+            return None
+        found = json.loads(rows[0][0])
+        own = [item for item in found["role_settings"] if item[0] in found["roles"]]
+        return cls(**{**found, "role_settings": own})
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> DatabaseFacts:
@@ -115,8 +119,7 @@ class DatabaseFacts:
         statements = []
         for role, setting in self.role_settings:
             key, _, value = setting.partition("=")
-            if role in self.roles:
-                statements.append(f"ALTER ROLE {quoted(role)} SET {_setting(key)} TO {_value(key, value)};\n")
+            statements.append(f"ALTER ROLE {quoted(role)} SET {_setting(key)} TO {_value(key, value)};\n")
         return "".join(statements)
 
     def dress(self, target: str) -> str:

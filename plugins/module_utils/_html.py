@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -23,13 +24,21 @@ class Document:
     :param assets: paths on the page's own host that a browser fetches for it.
     :param outside: references to other hosts.
     :param token: the CSRF token that a form of this page would send.
-    :param login: the path on the page's own host that a form with a password goes to.
+    :param logins: of each form with a password where it goes on the page's own host, None where that is the page
+        itself, and the names of its fields.
     """
 
     assets: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     token: str | None = None
-    login: str | None = None
+    logins: tuple[tuple[str | None, frozenset[str]], ...] = ()
+
+
+class _Form:
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.fields: set[str] = set()
+        self.password = False
 
 
 class _Parser(HTMLParser):
@@ -40,8 +49,8 @@ class _Parser(HTMLParser):
         self.mentioned: list[str] = []
         self.meta_token: str | None = None
         self.form_token: str | None = None
-        self.action = ""
-        self.login: str | None = None
+        self.forms: list[_Form] = []
+        self.form = _Form("")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: (value or "").strip() for name, value in reversed(attrs)}
@@ -51,15 +60,24 @@ class _Parser(HTMLParser):
         elif tag == "meta" and given.get("name") == "csrf-token":
             self.meta_token = given.get("content") or None
         elif tag == "form":
-            self.action = given.get("action", "")
-        elif tag == "input" and given.get("type", "").lower() == "password":
-            self.login = self.action if self.login is None else self.login
-        elif tag == "input" and given.get("name") == "authenticity_token":
-            self.form_token = given.get("value") or None
+            self.form = _Form(given.get("action", ""))
+            self.forms.append(self.form)
+        elif tag == "input":
+            self._input(given)
         elif reference and (tag in _FETCHED_SOURCES or (tag == "link" and self._loaded(given))):
             self.fetched.append(reference)
         elif reference and tag in _SOURCES:
             self.mentioned.append(reference)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self.form = _Form("")
+
+    def _input(self, given: dict[str, str]) -> None:
+        self.form.fields.add(given.get("name", ""))
+        self.form.password = self.form.password or given.get("type", "").lower() == "password"
+        if given.get("name") == "authenticity_token":
+            self.form_token = given.get("value") or None
 
     @staticmethod
     def _loaded(given: dict[str, str]) -> bool:
@@ -88,7 +106,9 @@ def read_html(text: str, url: str, hosts: frozenset[str]) -> Document:
             outside[f"{target.scheme}://{target.netloc}{target.path}"] = None
         elif fetched:
             assets[path_of(target)] = None
-    return Document(tuple(assets), tuple(outside), parser.meta_token or parser.form_token, _login(parser, base, hosts))
+    logins = [(form.action, frozenset(form.fields)) for form in parser.forms if form.password]
+    token = parser.meta_token or parser.form_token
+    return Document(tuple(assets), tuple(outside), token, tuple(_logins(logins, base, hosts)))
 
 
 def path_of(target: SplitResult) -> str:
@@ -96,12 +116,14 @@ def path_of(target: SplitResult) -> str:
     return target._replace(scheme="", netloc="", fragment="").geturl() or "/"
 
 
-def _login(parser: _Parser, base: str, hosts: frozenset[str]) -> str | None:
-    """Where the form with a password goes; None where there is none, or it goes elsewhere or back to its page."""
-    if not parser.login:
-        return None
-    try:
-        target = urlsplit(urljoin(base, parser.login))
-    except ValueError:
-        return None
-    return path_of(target) if target.netloc.lower() in hosts else None
+def _logins(
+    forms: Iterable[tuple[str, frozenset[str]]], base: str, hosts: frozenset[str]
+) -> Iterator[tuple[str | None, frozenset[str]]]:
+    """Those that stay on the page's own host."""
+    for action, fields in forms:
+        try:
+            target = urlsplit(urljoin(base, action))
+        except ValueError:
+            continue
+        if target.netloc.lower() in hosts:
+            yield (path_of(target) if action else None), fields

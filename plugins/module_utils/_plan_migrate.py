@@ -47,8 +47,9 @@ def migrate(site: Site, version: str, timeout: float, arming: Step) -> Plan:
     before = candidate.before
     # when db:migrate began, and how many rows had been written then
     begun: list[tuple[float, dict[str, list[int]]]] = []
-    # indexes that could not be used before it
+    # indexes that could not be used before it; a process that was killed may have left some, which are of this release
     invalid: list[str] = []
+    known_to_have_begun = candidate.reached("migrating")
 
     def applied() -> bool:
         return set(release.migrations) <= set(site.database.migrations())
@@ -58,7 +59,8 @@ def migrate(site: Site, version: str, timeout: float, arming: Step) -> Plan:
         # an empty database is set up as Rails does it, with the seeds that no migration brings
         task = "db:prepare" if before.version is None and site.database.tables() == 0 else "db:migrate"
         begun.append((time.time(), writes(site.database.query)))
-        invalid.extend(site.database.invalid_indexes())
+        if not known_to_have_begun:
+            invalid.extend(site.database.invalid_indexes())
         site.ledger.enter("migrating")
         code, printed = site.rails(site.compose_of(release), "bin/rails", task, timeout=timeout)
         log = site.log(version, "migrate", printed)
@@ -72,7 +74,7 @@ def migrate(site: Site, version: str, timeout: float, arming: Step) -> Plan:
         if now != expected:
             wrong.append(f"applied migrations differ from expectation: {', '.join(sorted(now ^ expected))}")
         # one that lay there before is no doing of these
-        new = set(site.database.invalid_indexes()) - set(invalid) if begun else set()
+        new = set(site.database.invalid_indexes()) - set(invalid) if begun or known_to_have_begun else set()
         wrong += [f"index {name} is invalid" for name in sorted(new)]
         if set(before.migrations) == now and site.database.schema(like=before.schema) != before.schema:
             wrong.append("the schema changed although no migration was applied")

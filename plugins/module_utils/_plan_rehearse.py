@@ -21,6 +21,7 @@ from ._plan_migrate import migration_reason
 from ._plan_rollback import for_one_of_several_databases, migrations_to_undo, rollback_commands
 from ._probe import Prober
 from ._probe import Request as Look
+from ._probe_pages import answered
 from ._scratch import OLD, Scratch
 from ._trace import Trace, hazards
 from ._verify import RESTORED_UP_TO, compare, trial_of, web_image
@@ -200,6 +201,7 @@ class _Rehearsal:
             return None, None
         if known and not self.worked:
             # that nothing more fails would prove nothing
+            self.scratch.end(old)
             return [f"none of its pages and flows works before the migrations either: {known[0]}"], None
         image = web_image(self.site, self.before.version)
         self.boots += 1
@@ -226,7 +228,7 @@ class _Rehearsal:
                 return [f"it did not start: {problem} (its log: {log})"]
             prober = Prober(replace(profile, base_url=url), client, self.site.runner)
             seen = prober.run(Look(("flows", "pages"))).observations
-        self.worked = self.worked or any(item.ok for item in seen)
+        self.worked = self.worked or any(map(answered, seen))
         failed = [item for item in seen if not item.ok and not self._is_known(item, known)]
         return [f"{item.subject}: {item.detail}" for item in failed]
 

@@ -127,12 +127,7 @@ class _Restore:
 
     def uploads(self, name: str) -> Step:
         """The step that puts a directory of uploads back; the one in its place is kept beside it."""
-        place = self.site.directory / name
-        fresh = place.with_name(f"{place.name}_restored")
-        kept = place.with_name(f"{place.name}_kept_{self.note.stamp}")
-
-        def done() -> bool:
-            return kept.exists() and place.exists() and not fresh.exists()
+        place, fresh, kept = self._places(name)
 
         def put_back() -> dict[str, Any]:
             # Where the old one is kept already, the new one was whole and only its last rename is left.
@@ -149,19 +144,27 @@ class _Restore:
             sync_directory(place.parent)
             return {f"kept {name}": str(kept)}
 
-        return Step(f"put the uploads of {name} back", done, put_back)
+        return Step(f"put the uploads of {name} back", lambda: self._is_back(name), put_back)
+
+    def _places(self, name: str) -> tuple[Path, Path, Path]:
+        """Where a directory of uploads is, where the backup's is unpacked, and where the present one is kept."""
+        place = self.site.directory / name
+        return place, place.with_name(f"{place.name}_restored"), place.with_name(f"{place.name}_kept_{self.note.stamp}")
+
+    def _is_back(self, name: str) -> bool:
+        place, fresh, kept = self._places(name)
+        return kept.exists() and place.exists() and not fresh.exists()
 
     def _behind(self) -> list[Container]:
-        """Other containers that have uploads mounted, and go on with the directory that was kept."""
-        places = [self.site.directory / name for name in self.site.profile.uploads]
+        """Other containers that have uploads mounted, and go on with the directory that was kept, or is to be."""
         return [
             item
             for item in self.site.containers()
             if item.service not in self.site.code_services
-            for place in places
+            for name in self.site.profile.uploads
+            for place in self._places(name)[:1]
             if any(place in (Path(bound), *Path(bound).parents) for bound in item.binds)
-            and place.is_dir()
-            and item.started < place.stat().st_ctime
+            and not (self._is_back(name) and item.started >= place.stat().st_ctime)
         ]
 
     def show_uploads(self) -> Step:
@@ -222,7 +225,8 @@ def restore(site: Site, backup: str, identity: str, *, uploads: bool) -> Plan:
         Step("begin the restore", way.begun, way.begin),
         open_database(site),
         Step("save the database as it is", way.saved, way.save),
-        show_page(site, way.release, lambda: not way.stopped()),
+        # a proxy that is restarted looks for somebody to send requests to
+        show_page(site, way.release, lambda: not way.stopped() or (uploads and not site.code())),
         Step("stop the code", way.stopped, way.stop),
         Step("restore the database", way.swapped, put_back),
         *(way.uploads(name) for name in (site.profile.uploads if uploads else ())),

@@ -194,9 +194,9 @@ class _WayBack:
         if certificate is None:
             return DOWN
         if sorted(applied) != sorted(certificate.migrations):
-            # any of them may have destroyed what taking it down does not give back, and would say nothing
-            lost = certificate.destroyed and certificate.down_wrong and set(applied) < set(certificate.migrations)
-            return RESTORE if lost else DOWN
+            # any of a part may have destroyed what taking it down does not give back, and would say nothing
+            new = set(certificate.migrations) - set(self.before.migrations)
+            return RESTORE if certificate.destroyed and certificate.down_wrong and set(applied) < new else DOWN
         return CODE if self.keeps and certificate.may_keep else certificate.road
 
     @cached_property

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ._clock import Clock
@@ -16,6 +17,7 @@ CONNECTIONS = 6
 MAX_ASSETS = 300
 SHOWN = 3
 REDIRECTS = 3
+_FILES_ALONE = re.compile(r"\d+ of \d+ assets failed: ")
 
 
 def probe_page(session: Session, page: Page, clock: Clock) -> Observation:
@@ -47,6 +49,11 @@ def probe_page(session: Session, page: Page, clock: Clock) -> Observation:
     return seen(seconds, "; ".join(parts), ok=not problems)
 
 
+def answered(seen: Observation) -> bool:
+    """Whether a page was right by itself, whatever became of its files: a proxy may be the one that has them."""
+    return seen.ok is True or _FILES_ALONE.match(seen.detail) is not None
+
+
 def _wrong(visitor: Visitor, page: Page, answer: Response) -> str | None:
     wrong = None if answer.ok else visitor.wrong(answer, (200,))
     if wrong is None and page.contains is not None and page.contains not in answer.text:
@@ -72,8 +79,13 @@ def _load(visitor: Visitor, document: Document, clock: Clock) -> tuple[list[int]
             except HttpError as error:
                 return f"{name}: {error}"
             if not answer.redirect or visitor.sent_to_login(answer):
-                return answer if answer.ok else f"{name}: {answer.status}"
+                if not answer.ok:
+                    return f"{name}: {answer.status}"
+                # what an application shows in the place of a file that it has not
+                return f"{name}: a page in its place" if following != path and answer.html else answer
             onward = visitor.onward(answer)
+            if onward is None and not visitor.leads_away(answer):
+                return f"{name}: {answer.status} to nowhere"
             if onward is None:
                 # it lies on another host, as files of Active Storage may
                 return answer

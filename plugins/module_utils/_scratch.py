@@ -46,6 +46,8 @@ _SHUT, _OPEN = (
 """
     for whence in ("127.0.0.1/32", "all")
 )
+# A role's own limits are for its statements, not for these.
+_NO_LIMITS = "SET statement_timeout = 0; SET lock_timeout = 0;\n"
 _SEND_AWAY = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_addr IS NOT NULL \\g /dev/null"
 
 
@@ -237,15 +239,15 @@ class Scratch:
         own = self._site.profile.database.name
         away = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(own)}"  # noqa: S608 - quoted
         copied = f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(own)}"
-        self.database.query(f"{away} \\g /dev/null\n{copied}", database="postgres")
+        self.database.query(f"{_NO_LIMITS}{away} \\g /dev/null\n{copied}", database="postgres")
 
     def put_back(self, name: str) -> None:
         """Let the application's database be as its copy is, which stays."""
         self._runner.end_sessions()
         own = self._site.profile.database.name
         self.database.query(
-            f"DROP DATABASE {quoted(own)} WITH (FORCE); CREATE DATABASE {quoted(own)} TEMPLATE {quoted(name)}; "
-            f"{self._dress}",
+            f"{_NO_LIMITS}DROP DATABASE {quoted(own)} WITH (FORCE); "
+            f"CREATE DATABASE {quoted(own)} TEMPLATE {quoted(name)}; {self._dress}",
             database="postgres",
         )
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from ._errors import SlipwayError
 from ._html import Document, path_of, read_html
 from ._http import Client, HttpError, Response
-from ._profile import Profile
+from ._profile import Login, Profile
 
 FORBIDDEN = 403
 TOKEN_FIELD = "authenticity_token"  # noqa: S105 the name of a field
@@ -105,11 +105,14 @@ class Visitor:
 
     def onward(self, answer: Response) -> str | None:
         """What a redirect asks for on the application's own host, with its query; None where it leads elsewhere."""
-        try:
-            parts = urlsplit(urljoin(self.client.origin, answer.header("location") or ""))
-        except ValueError:
+        target = self.target(answer)
+        if target is None or not target.startswith("/"):
             return None
-        return path_of(parts) if self._own(parts) else None
+        return path_of(urlsplit(urljoin(self.client.origin, answer.header("location") or "")))
+
+    def leads_away(self, answer: Response) -> bool:
+        """Whether a redirect leads to another host."""
+        return "://" in (self.target(answer) or "")
 
     def _own(self, parts: SplitResult) -> bool:
         return parts.scheme == ("https" if self.client.secure else "http") and parts.netloc.lower() in self.client.hosts
@@ -150,8 +153,7 @@ class Session:
         if login is None:
             return
         visitor = Visitor(self._client, self._profile)
-        # Rails' own generator shows the form at another path than it takes it
-        action = self._checked(visitor, login.path) or login.path
+        action = self._checked(visitor, login)
         try:
             answer = visitor.send("post", action, login.form)
         except HttpError as error:
@@ -172,8 +174,13 @@ class Session:
             self._landing = target, round(time.monotonic() - begun, 3)
 
     @staticmethod
-    def _checked(visitor: Visitor, path: str) -> str | None:
-        """Load the login, and return where its form goes, as far as it says so."""
+    def _checked(visitor: Visitor, login: Login) -> str:
+        """Load the login, and return where its form goes.
+
+        Rails' own generator shows it at another path than it takes it. Of several forms with a password it is the one
+        that has the fields: another may be there to register.
+        """
+        path = login.path
         try:
             answer = visitor.get(path)
         except HttpError as error:
@@ -181,4 +188,6 @@ class Session:
         wrong = None if answer.ok else visitor.wrong(answer, (200,))
         if wrong:
             raise LoginError(f"GET {path}: {wrong}")
-        return visitor.document(path, answer).login if answer.html else None
+        logins = visitor.document(path, answer).logins if answer.html else ()
+        fitting = [action for action, fields in logins if set(login.form) <= fields]
+        return path if not fitting or {path, None} & set(fitting) else fitting[0] or path

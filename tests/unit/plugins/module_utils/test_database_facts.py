@@ -25,7 +25,10 @@ def test_a_manifest_of_old_knows_no_settings_of_roles() -> None:
 
 def test_settings_of_this_database_s_roles_go_where_it_is_tried() -> None:
     settings = [["owner", "search_path=shop, public"], ["owner", "lock_timeout=5s"], ["stranger", "work_mem=1GB"]]
-    assert replace(FACTS, role_settings=settings).dress_roles().splitlines() == [
+    printed = json.dumps({**asdict(FACTS), "role_settings": settings})
+    facts = DatabaseFacts.read(lambda _sql: [[printed]], "app")
+    assert facts is not None
+    assert facts.dress_roles().splitlines() == [
         """ALTER ROLE "owner" SET "search_path" TO 'shop', 'public';""",
         """ALTER ROLE "owner" SET "lock_timeout" TO '5s';""",
     ]

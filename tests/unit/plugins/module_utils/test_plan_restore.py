@@ -322,6 +322,10 @@ def test_a_preview_changes_nothing(site: Site, world: World) -> None:
     assert "restore the database" in outcome.changed
     assert "put the uploads of storage back" in outcome.changed
     assert "restart what serves the uploads" not in outcome.changed
+    storage = str(site.directory / "storage")
+    # whenever it was started: the directory is going to be another
+    world.others.append(SimpleNamespace(id="p", service="proxy", started=time.time() + 60, binds=(storage,)))
+    assert "restart what serves the uploads" in preview(site, restore(site, "b1", "r1-before", uploads=True)).changed
     assert world.done == []
     assert site.ledger.state().restoring is None
 

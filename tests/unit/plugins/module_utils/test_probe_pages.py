@@ -5,10 +5,13 @@ from collections.abc import Callable
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._probe import Prober, Request
+from ansible_collections.slipway.release.plugins.module_utils._probe_pages import answered
 
 from tests.unit.plugins.module_utils.application import PASSWORD, PROFILE, Answer, Application, Asked, page
 
 Build = Callable[..., Prober]
+
+PICTURE = {"Content-Type": "image/png"}
 
 
 def look(prober: Prober) -> Observation:
@@ -106,10 +109,13 @@ def test_an_asset_that_does_not_come_is_a_failure(
 @pytest.mark.parametrize(
     "answers, detail",
     [
-        ({"/a": Answer(302, "", {"Location": "/b?sig=1"}), "/b": Answer(200, "x" * 9)}, "200, 3 assets, 2 kB"),
+        ({"/a": Answer(302, "", {"Location": "/b?sig=1"}), "/b": Answer(200, "x" * 9, PICTURE)}, "200, 3 assets, 2 kB"),
         ({"/a": Answer(302, "", {"Location": "https://cdn.example/b"})}, "200, 3 assets, 2 kB"),
         ({"/a": Answer(302, "", {"Location": "/b"}), "/b": Answer(404)}, "1 of 3 assets failed: /a: 404"),
         ({"/a": Answer(302, "", {"Location": "/login"})}, "1 of 3 assets failed: /a: 302"),
+        ({"/a": Answer(302, "", {"Location": "/agents"})}, "1 of 3 assets failed: /a: a page in its place"),
+        ({"/a": Answer(302)}, "1 of 3 assets failed: /a: 302 to nowhere"),
+        ({"/a": Answer(302, "", {"Location": "http://[broken"})}, "1 of 3 assets failed: /a: 302 to nowhere"),
         ({"/a": Answer(302, "", {"Location": "/a"})}, "1 of 3 assets failed: /a: more than 3 redirects"),
     ],
 )
@@ -124,7 +130,9 @@ def test_an_image_is_followed_where_it_leads_as_active_storage_s_do(
 
 def test_a_login_goes_where_its_form_says(application: Application, prober: Build) -> None:
     """As Rails' own generator has it: shown at /session/new, taken at /session."""
-    form = '<form action="/search"></form><form action="/session" method="post"><input type="password"></form>'
+    fields = '<input name="session[email]"><input name="session[password]" type="password">'
+    register = '<form action="/users"><input name="user[email]"><input name="user[password]" type="password"></form>'
+    form = f'{register}<form action="/session" method="post">{fields}</form><input type="password">'
 
     def shown(asked: Asked) -> Answer:
         token = application.sessions.setdefault(asked.session, "t")
@@ -134,6 +142,34 @@ def test_a_login_goes_where_its_form_says(application: Application, prober: Buil
     application.overrides["POST /session"] = lambda asked: application.login(asked, "t")
     seen = look(prober(login={**PROFILE["login"], "path": "/session/new"}))
     assert (seen.ok, application.paths("POST")) == (True, ["/session"])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        '<form action="/users"><input name="user[password]" type="password"></form>',
+        '<form><input name="session[email]"><input name="session[password]" type="password"></form>',
+        '<form action="//a.test"><input name="session[email]"><input name="session[password]" type="password"></form>',
+    ],
+)
+def test_a_page_that_does_not_say_where_its_login_goes_takes_it_itself(
+    application: Application, prober: Build, form: str
+) -> None:
+    def shown(asked: Asked) -> Answer:
+        token = application.sessions.setdefault(asked.session, "t")
+        return Answer(200, page("Log in", body=form, token=token))
+
+    application.overrides["GET /login"] = shown
+    assert look(prober()).ok
+    assert application.paths("POST") == ["/login"]
+
+
+def test_a_page_is_right_by_itself_where_only_its_files_are_not(application: Application, prober: Build) -> None:
+    application.answers("GET /app.css", Answer(404))
+    seen = look(prober())
+    assert (seen.ok, answered(seen)) == (False, True)
+    application.answers("GET /agents", Answer(500))
+    assert not answered(look(prober()))
 
 
 def test_a_reference_to_another_host_is_reported_and_not_followed(application: Application, prober: Build) -> None:
