@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ._clock import Clock
@@ -61,6 +62,38 @@ def _wrong(visitor: Visitor, page: Page, answer: Response) -> str | None:
     return wrong
 
 
+class _NoFileError(Exception):
+    """A file that is not there; the text says why in a few words."""
+
+
+def _file(visitor: Visitor, path: str, left: Callable[[], float]) -> Response:
+    """Fetch a file, wherever it leads; one that lies on another host, as Active Storage's may, is not fetched.
+
+    :param left: seconds that it may take from now on.
+    """
+    following = path
+    for _ in range(REDIRECTS + 1):
+        if left() <= 0:
+            raise _NoFileError("not loaded in time")
+        answer = visitor.client.get(following, left())
+        if visitor.leads_away(answer) and answer.redirect:
+            return answer
+        onward = visitor.onward(answer) if answer.redirect and not visitor.sent_to_login(answer) else None
+        if onward is None:
+            return _whole(answer, moved=following != path)
+        following = onward
+    raise _NoFileError(f"more than {REDIRECTS} redirects")
+
+
+def _whole(answer: Response, *, moved: bool) -> Response:
+    if not answer.ok:
+        raise _NoFileError(str(answer.status))
+    if moved and answer.html:
+        # what an application shows instead of a file that it has not
+        raise _NoFileError("a page in its place")
+    return answer
+
+
 def _load(visitor: Visitor, document: Document, clock: Clock) -> tuple[list[int], list[str]]:
     """Fetch the files of a page; returns the sizes of those that came, and what was wrong with the others."""
     assets = document.assets[:MAX_ASSETS]
@@ -69,28 +102,10 @@ def _load(visitor: Visitor, document: Document, clock: Clock) -> tuple[list[int]
     end = clock.monotonic() + visitor.profile.critical_timeout
 
     def fetch(path: str) -> Response | str:
-        name, following = path.partition("?")[0], path
-        for _ in range(REDIRECTS + 1):
-            left = end - clock.monotonic()
-            if left <= 0:
-                return f"{name}: not loaded in time"
-            try:
-                answer = visitor.client.get(following, left)
-            except HttpError as error:
-                return f"{name}: {error}"
-            if not answer.redirect or visitor.sent_to_login(answer):
-                if not answer.ok:
-                    return f"{name}: {answer.status}"
-                # what an application shows in the place of a file that it has not
-                return f"{name}: a page in its place" if following != path and answer.html else answer
-            onward = visitor.onward(answer)
-            if onward is None and not visitor.leads_away(answer):
-                return f"{name}: {answer.status} to nowhere"
-            if onward is None:
-                # it lies on another host, as files of Active Storage may
-                return answer
-            following = onward
-        return f"{name}: more than {REDIRECTS} redirects"
+        try:
+            return _file(visitor, path, lambda: end - clock.monotonic())
+        except (HttpError, _NoFileError) as error:
+            return f"{path.partition('?')[0]}: {error}"
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         answers = list(pool.map(fetch, assets))
