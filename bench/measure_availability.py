@@ -78,10 +78,14 @@ git -c advice.detachedHead=false checkout --quiet {{version}}
 sed -i 's/^APP_VERSION=.*/APP_VERSION={{version}}/' .env
 """
 # Nobody asks their containers for a first page: a proxy that waits until that is done would cost them requests.
-EAGER = """
+EAGER = f"""
+cd {swarm.DIRECTORY}
 sed -i 's/ rise 20 slowstart 8s / rise 2 /' haproxy/upstreams/web.cfg
 grep --quiet ' rise 2 ' haproxy/upstreams/web.cfg
 docker compose restart proxy
+until curl --silent --fail --output /dev/null --header 'Host: swarm.example.test' http://127.0.0.1/login; do
+  sleep 0.2
+done
 """
 BUILD = "docker compose build --quiet\n"
 MIGRATE = "docker compose run --rm -T web bin/rails db:migrate\n"
