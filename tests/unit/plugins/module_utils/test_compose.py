@@ -27,7 +27,7 @@ class Runner:
         self.error = CommandError(["docker", "exec"], code, output)
         self.calls = 0
 
-    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+    def run(self, argv: list[str], **_options: object) -> Completed:
         self.calls += 1
         if self.calls <= self.failures:
             raise self.error
@@ -76,7 +76,7 @@ class Images:
         self.known = known
         self.calls = 0
 
-    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+    def run(self, argv: list[str], **_options: object) -> Completed:
         self.calls += 1
         names = argv[argv.index("{{.Id}}") + 1 :]
         here = [self.known[name] for name in names if name in self.known]
@@ -202,7 +202,7 @@ class Changes:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    def run(self, argv: list[str], **_options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+    def run(self, argv: list[str], **_options: object) -> Completed:
         self.asked.append(argv[1:])
         return Completed(0, "", "")
 
@@ -240,7 +240,7 @@ class Answers:
         self.printed = printed
         self.given: dict[str, Any] = {}
 
-    def run(self, _argv: list[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
+    def run(self, _argv: list[str], **options: object) -> Completed:
         self.given = options
         return Completed(0, self.printed, "")
 

@@ -88,22 +88,15 @@ def test_a_clock_that_is_wrong_is_refused_and_a_right_one_is_not(tmp_path: Path,
     assert Gates(site(tmp_path), Request("deploy", "r1", clock_ahead=0.4)).clock() == "+0.4 s"
 
 
-def test_a_port_of_another_program_is_refused_and_a_free_one_is_not(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+@pytest.mark.parametrize("family, address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_port_of_another_program_is_refused_and_a_free_one_is_not(
+    tmp_path: Path, family: socket.AddressFamily, address: str
+) -> None:
+    with socket.socket(family) as other:
+        other.bind((address, 0))
         other.listen()
         port = other.getsockname()[1]
-        published = {"web": {"ports": [{"host_ip": "127.0.0.1", "published": str(port), "protocol": "tcp"}]}}
-        assert f"port {port} is taken" in refusal(Gates(site(tmp_path, published), REQUEST), "ports")
-    assert Gates(site(tmp_path, published), REQUEST).ports() == "1 to be opened"
-
-
-def test_a_port_of_an_ipv6_address_is_looked_at_as_any(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET6) as other:
-        other.bind(("::1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        published = {"web": {"ports": [{"host_ip": "::1", "published": str(port), "protocol": "tcp"}]}}
+        published = {"web": {"ports": [{"host_ip": address, "published": str(port), "protocol": "tcp"}]}}
         assert f"port {port} is taken" in refusal(Gates(site(tmp_path, published), REQUEST), "ports")
     assert Gates(site(tmp_path, published), REQUEST).ports() == "1 to be opened"
 

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _git
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
-from ansible_collections.slipway.release.plugins.module_utils._process import Completed, HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 
 pytestmark = pytest.mark.promise("D1")
 
@@ -79,26 +78,31 @@ def test_a_first_fetch_begins_a_checkout_around_what_is_there(tmp_path: Path, re
     assert (checkout.directory / "storage").is_dir()
 
 
-@pytest.mark.parametrize("own, expected", [(None, "ssh"), ("ssh -i ~/.ssh/shop_deploy", "ssh -i ~/.ssh/shop_deploy")])
+@pytest.mark.parametrize("own", [False, True])
 def test_the_checkout_s_own_way_to_reach_its_repository_is_taken_and_asks_nobody(
-    checkout: Checkout, remote: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, own: bool
 ) -> None:
+    ssh, told = tmp_path / "bin/ssh", tmp_path / "told"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho "$@" >{told}\nexit 1\n')
+    ssh.chmod(0o755)
     if own:
-        git(checkout.directory, "config", "core.sshCommand", own)
-    seen: dict[str, str] = {}
+        git(checkout.directory, "config", "core.sshCommand", f"{ssh} -i shop_deploy")
+    else:
+        monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    away = Checkout(HostRunner(), checkout.directory, "ssh://git@git.example.test/shop.git")
 
-    def run(self: HostRunner, argv: Sequence[str], **options: Any) -> Completed:  # noqa: ANN401 - whatever run takes
-        seen.update({argv[5]: options["env"].get("GIT_SSH_COMMAND", "")})
-        return original(self, argv, **options)
+    def heard() -> tuple[bool, ...]:
+        words = told.read_text()
+        told.unlink()
+        return tuple(part in words for part in ("-i shop_deploy", "-o BatchMode=yes", "git.example.test"))
 
-    original = HostRunner.run
-    monkeypatch.setattr(HostRunner, "run", run)
-    fresh = Checkout(HostRunner(), checkout.directory, str(remote))
-    fresh.fetch()
-    assert fresh.remote_commit("1.1.0")
-    assert {name: seen[name] for name in ("fetch", "ls-remote")} == dict.fromkeys(
-        ("fetch", "ls-remote"), f"{expected} -o BatchMode=yes"
-    )
+    with pytest.raises(CommandError):
+        away.fetch()
+    assert heard() == (own, True, True)
+    with pytest.raises(CommandError):
+        away.remote_commit("1.1.0")
+    assert heard() == (own, True, True)
 
 
 def test_a_tag_that_was_moved_keeps_nothing_else_out(checkout: Checkout, remote: Path) -> None:

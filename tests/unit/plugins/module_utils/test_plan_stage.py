@@ -52,8 +52,7 @@ def test_what_a_build_is_given_as_a_secret_is_found(site: Site, monkeypatch: pyt
     way = _Staging(site, "1.1.0", "c" * 40)
     seen: list[str] = []
 
-    def build(compose: Any) -> dict[str, str]:  # noqa: ANN401 - a stand-in
-        del compose
+    def build(_compose: object) -> dict[str, str]:
         seen.append((way.source / "config/master.key").read_text())
         raise KeyboardInterrupt
 
