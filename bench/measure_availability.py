@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import yaml
 
@@ -248,6 +248,9 @@ def tell(name: str, figures: Figures) -> None:
     def times(found: Summary) -> str:
         return f"p50 {found.p50 * 1e3:.0f} ms, p99 {found.p99 * 1e3:.0f} ms, longest {found.longest:.2f} s"
 
+    def moment(item: Request) -> str:
+        return f"{item.kind} of {datetime.fromtimestamp(item.due, UTC):%H:%M:%S} UTC {item.seconds:.2f} s"
+
     def reasons(found: dict[str, int]) -> str:
         return ", ".join(f"{count} x {reason}" for reason, count in sorted(found.items())) or "none"
 
@@ -255,6 +258,7 @@ def tell(name: str, figures: Figures) -> None:
     print(f"{name}: {whole.count} requests in {figures.seconds:.0f} s, {whole.failed} failed, {whole.retried} retried")
     print(f"  failed: {reasons(whole.failures)}")
     print(f"  all the time: {times(whole)}")
+    print(f"  slowest: {', '.join(moment(item) for item in whole.slowest)}")
     if figures.control is not None:
         print(f"  while containers move: {times(figures.moving)} ({figures.moving.count} requests)")
         print(f"  control: {times(figures.control)} ({figures.control.count} requests)")

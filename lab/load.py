@@ -8,6 +8,7 @@ just created, some launch a campaign, which is a Sidekiq job. Beside them subscr
 from __future__ import annotations
 
 import asyncio
+import heapq
 import http.client
 import itertools
 import json
@@ -30,6 +31,7 @@ CONNECTIONS = 20
 SUBSCRIBERS = 200
 PORT = 80
 PATIENCE = 10.0  # seconds from when a request is due to when it has failed
+SLOWEST = 5  # requests that a summary names
 READY_AFTER = 60.0  # seconds until all subscribers are subscribed
 ARRIVALS = 40.0  # subscribers a second that come at the beginning
 MARGIN = 2.0  # seconds that a broadcast may be late
@@ -92,6 +94,7 @@ class Summary:
     """Requests in figures; latencies in seconds.
 
     :param failures: how many failed, by kind and reason.
+    :param slowest: those that took longest, longest first.
     """
 
     count: int
@@ -99,7 +102,12 @@ class Summary:
     retried: int
     p50: float
     p99: float
-    longest: float
+    slowest: tuple[Request, ...]
+
+    @property
+    def longest(self) -> float:
+        """How long the longest took; 0 of none."""
+        return self.slowest[0].seconds if self.slowest else 0.0
 
     @property
     def failed(self) -> int:
@@ -122,7 +130,7 @@ def summary(requests: Iterable[Request]) -> Summary:
         sum(item.retried for item in every),
         percentile(times, 0.5),
         percentile(times, 0.99),
-        max(times, default=0.0),
+        tuple(heapq.nlargest(SLOWEST, every, key=lambda item: item.seconds)),
     )
 
 

@@ -12,7 +12,7 @@ from bench import measure_availability
 from bench.measure_availability import Figures, judge, moves, publish_script
 from lab import swarm
 from lab._common import ROOT
-from lab.load import Effects, Summary
+from lab.load import Effects, Request, Summary
 
 
 def entry(plan: str, at: str) -> str:
@@ -55,8 +55,8 @@ def test_each_second_release_brings_one_more_migration(tmp_path: Path) -> None:
 
 
 def figures(*, failed: int = 0, lost: int = 0, longest: float = 1.0, p99: float = 0.3) -> Figures:
-    found = Summary(100, Counter({"page: status 502": failed}), 0, 0.1, p99, longest)
-    control = Summary(100, Counter(), 0, 0.1, 0.2, 0.3)
+    found = Summary(100, Counter({"page: status 502": failed}), 0, 0.1, p99, (Request("page", 0, longest),))
+    control = Summary(100, Counter(), 0, 0.1, 0.2, (Request("page", 0, 0.3),))
     return Figures(found, found, control, Effects(9, 0, 0, 9, lost, 0, Counter(), Counter(), 1.0, 0), 60)
 
 
