@@ -24,6 +24,7 @@ _CLASS = re.compile(r"^\s*class\s+([A-Z]\w*(?:::[A-Z]\w*)*)", re.MULTILINE)
 _CODE = ("app", "lib")
 
 # KEYS[1] is the list, the other keys are names of classes. A job of Active Job names its own class as "wrapped".
+# The newest is at the head of the list, as in a queue of Sidekiq's, which works from the end.
 _PARK = """
 local list, known, moved = KEYS[1], {}, 0
 for i = 2, #KEYS do known[KEYS[i]] = true end
@@ -35,10 +36,11 @@ local function foreign(job)
 end
 for _, queue in ipairs(redis.call('SMEMBERS', 'queues')) do
   local key = 'queue:' .. queue
-  for _, job in ipairs(redis.call('LRANGE', key, 0, -1)) do
-    if foreign(job) then
-      redis.call('RPUSH', list, cjson.encode({key, job}))
-      redis.call('LREM', key, 1, job)
+  local jobs = redis.call('LRANGE', key, 0, -1)
+  for i = #jobs, 1, -1 do
+    if foreign(jobs[i]) then
+      redis.call('LPUSH', list, cjson.encode({key, jobs[i]}))
+      redis.call('LREM', key, -1, jobs[i])
       moved = moved + 1
     end
   end
@@ -46,7 +48,7 @@ end
 for _, key in ipairs({'schedule', 'retry'}) do
   for _, job in ipairs(redis.call('ZRANGE', key, 0, -1)) do
     if foreign(job) then
-      redis.call('RPUSH', list, cjson.encode({key, job, redis.call('ZSCORE', key, job)}))
+      redis.call('LPUSH', list, cjson.encode({key, job, redis.call('ZSCORE', key, job)}))
       redis.call('ZREM', key, job)
       moved = moved + 1
     end
@@ -54,6 +56,7 @@ for _, key in ipairs({'schedule', 'retry'}) do
 end
 return cjson.encode({jobs=moved})
 """
+# Those that were parked have waited longest, so that they come first: at the end of their queue.
 _REPLAY = """
 local list, known, moved = KEYS[1], {}, 0
 for i = 2, #KEYS do known[KEYS[i]] = true end
@@ -62,7 +65,7 @@ for _, entry in ipairs(redis.call('LRANGE', list, 0, -1)) do
   local data = cjson.decode(item[2])
   if known[string.match(tostring(data['wrapped'] or data['class'] or ''), '[^:]*$')] then
     if item[3] then redis.call('ZADD', item[1], item[3], item[2])
-    else redis.call('SADD', 'queues', string.sub(item[1], 7)); redis.call('LPUSH', item[1], item[2]) end
+    else redis.call('SADD', 'queues', string.sub(item[1], 7)); redis.call('RPUSH', item[1], item[2]) end
     redis.call('LREM', list, 1, entry)
     moved = moved + 1
   end
