@@ -22,7 +22,7 @@ VERSION = "1.1.5"
 ADDITIVE = """
 class AddRemark < ActiveRecord::Migration[7.2]
   def change
-    add_column :campaigns, :remark, :string
+    add_column :campaigns, :remark, :string, comment: "#{ENV["APP_VERSION"]} #{Socket.gethostname}"
     add_index :campaigns, :remark, where: "remark IN ('kept', 'left')"
     add_check_constraint :campaigns, "remark IN ('kept', 'left')", name: "remark_is_known"
     reversible do |way|
@@ -31,6 +31,9 @@ class AddRemark < ActiveRecord::Migration[7.2]
     end
   end
 end
+"""
+MIGRATED_BY = """
+SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = 'campaigns'::regclass AND attname = 'remark'
 """
 BEFORE, AFTER = "1.1.6", "1.1.7"
 COLUMN = """
@@ -82,7 +85,7 @@ def job_that_takes_long(sh: Sh, query: Sh) -> Iterator[None]:
         query("DELETE FROM ar_internal_metadata WHERE key = 'slow'")
 
 
-@pytest.mark.promise("U3")
+@pytest.mark.promise("U3", "M2", "D3")
 def test_no_request_fails_while_jobs_of_awx_bring_a_release_with_a_migration_and_take_it_back(
     job: Callable[..., JobRun], writer: Writer, publish: Callable[..., None], sh: Sh, query: Sh
 ) -> None:
@@ -92,6 +95,10 @@ def test_no_request_fails_while_jobs_of_awx_bring_a_release_with_a_migration_and
             there = job("playbooks/deploy.yml", release_version=VERSION)
         assert there.returncode == 0, there.output
         deployed = writer.writes()
+        # the new image migrated, in a container of its own that is gone
+        version, container = query(MIGRATED_BY).split()
+        assert version == VERSION
+        assert container not in sh("docker ps --all --quiet").split()
         # one that ran longer than the workers were given went back to its queue, and is named
         pushed = there.record["hosts"][SITE]["pushed_back"]
         assert (pushed["jobs"], [item.split()[0] for item in pushed["at_work"]]) == (1, ["LaunchCampaignJob"])
@@ -100,7 +107,9 @@ def test_no_request_fails_while_jobs_of_awx_bring_a_release_with_a_migration_and
         assert back.returncode == 0, back.output
     assert failed(deployed) == Counter()
     assert failed(writer.writes()) == Counter()
+    # twenty a second, on the way there and on the way back
     assert len(deployed) > 200
+    assert len(writer.writes()) - len(deployed) > 200
     assert fate(sh, query, pushed["at_work"][0].split()[1]) == ("done|10000", 2, 1)
     accounts = writer.accounts(sh)
     assert not accounts.lost
@@ -132,6 +141,7 @@ def test_a_release_that_does_not_boot_is_met_by_nobody_and_tries_no_more(
     assert re.search(r"swarm-web-\d+ is \S+.* instead of healthy \(its log: (\S+)\)", run.output)
     assert "no port for me" in sh(f"cat {STATE}/releases/{BROKEN}/web.log")
     assert failed(writer.writes()) == Counter()
+    assert len(writer.writes()) > 200
     # Docker starts again what crashes, until it is stopped
     states = sh(f"docker ps --all --filter {WEB} --format '{{{{.State}}}}'").split()
     assert Counter(states)["running"] == 2
@@ -162,6 +172,7 @@ def test_a_release_whose_schema_breaks_what_runs_on_comes_in_behind_the_maintena
     assert page < stopped < migrated
     # nobody met the broken code, and nobody was left waiting
     assert set(failed(writer.writes())) == {"unknown 503"}
+    assert sum(item.fate == "acknowledged" for item in writer.writes()) > 200
     assert not writer.accounts(sh).lost
 
 

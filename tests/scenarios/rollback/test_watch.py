@@ -25,7 +25,7 @@ end
 """
 
 
-@pytest.mark.promise("P2", "R2", "R6")
+@pytest.mark.promise("P1", "P2", "P5", "R2", "R6")
 def test_a_breach_without_a_controller_is_taken_back_by_the_host_alone(
     play: Play, publish: Callable[..., None], look: Look, sh: Sh
 ) -> None:
@@ -47,6 +47,8 @@ def test_a_breach_without_a_controller_is_taken_back_by_the_host_alone(
     told = [json.loads(line) for line in sh(f"cat {STATE}/watch/alerts.jsonl").splitlines()]
     assert [item["event"] for item in told] == ["breach", "taken back"]
     assert "0 of 1 Sidekiq processes live" in told[0]["reason"]
+    looks = [json.loads(line) for line in sh(f"cat {STATE}/watch/looks.jsonl").splitlines()]
+    assert {"page", "health", "log", "service", "worker"} <= set(looks[0]["seen"])
     assert told[1]["next"] == f"{before} runs and is well"
     assert look().release == before
     assert sh("ls /etc/systemd/system/slipway-* 2>/dev/null || true") == ""
