@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ._bundle_manifest import BundleError
+from ._bundle_manifest import LARGEST, BundleError
+from ._bundle_tar import BLOCK, size_in
 from ._errors import CommandError, SlipwayError
 from ._stored import CHUNK
 
@@ -122,14 +123,24 @@ class _Part:
 
 
 class Parts:
-    """The parts of a bundle, verified and held open: what is read later is what was verified."""
+    """The parts of a bundle, verified and held open.
 
-    def __init__(self, parts: Sequence[_Part]) -> None:
+    A medium, or the owner of a file, may answer differently when it is read again. So the first entry, which says what
+    all the others are, is kept as it was when it was summed; of the others, whoever reads them compares the sum.
+
+    :param first: the first entry, with its header.
+    """
+
+    def __init__(self, parts: Sequence[_Part], first: bytes) -> None:
         self._parts = parts
+        self._first = first
         self.size = sum(part.size for part in parts)
 
     def read(self, offset: int, size: int) -> Iterator[bytes]:
         """Yield `size` bytes from `offset`, across parts; fewer where the bundle ends."""
+        if offset + size <= len(self._first):
+            yield self._first[offset : offset + size]
+            return
         for part in self._parts:
             if size <= 0:
                 return
@@ -166,13 +177,21 @@ def trusted_parts(runner: Runner, sums: Path, signers: Path) -> Iterator[Parts]:
 def summed_parts(expected: Mapping[Path, str]) -> Iterator[Parts]:
     """Parts, each with its SHA-256; BundleError when one is another."""
     with ExitStack() as stack:
-        parts = []
+        parts, front = [], bytearray()
         for path, sha256 in expected.items():
             stream = stack.enter_context(plain(path))
-            digest = hashlib.sha256()
+            digest, size = hashlib.sha256(), 0
             while piece := stream.read(CHUNK):
                 digest.update(piece)
+                size += len(piece)
+                front += piece[: max(0, BLOCK + LARGEST - len(front))]
             if digest.hexdigest() != sha256:
                 raise BundleError(path.name, f"it is not what was signed: its SHA-256 is {digest.hexdigest()[:12]}...")
-            parts.append(_Part(path.name, stream, os.fstat(stream.fileno()).st_size))
-        yield Parts(parts)
+            parts.append(_Part(path.name, stream, size))
+        yield Parts(parts, _first_entry(front))
+
+
+def _first_entry(front: bytearray) -> bytes:
+    """What a bundle begins with: a header and its content, of which it tells the size."""
+    block = bytes(front[:BLOCK])
+    return bytes(front[: BLOCK + (size_in(block) or 0)]) if len(block) == BLOCK else block

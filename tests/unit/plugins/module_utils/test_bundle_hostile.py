@@ -6,13 +6,14 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _bundle_reader
 from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest import (
     NAME,
     Base,
@@ -22,6 +23,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest i
 )
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import Standing, admit, opened
 from ansible_collections.slipway.release.plugins.module_utils._bundle_tar import BLOCK, header
+from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import Parts, trusted_parts
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -321,6 +323,24 @@ def test_a_bad_bundle_is_refused(name: str, good: Made, tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400
     assert listed(tmp_path) == before
+
+
+def test_the_manifest_is_the_one_that_was_summed_whatever_the_medium_answers_later(
+    good: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = good.copy(tmp_path / "made")
+
+    @contextmanager
+    def replaced(*given: Any) -> Iterator[Parts]:  # noqa: ANN401 - what trusted_parts takes
+        with trusted_parts(*given) as parts:
+            # its owner writes over it as soon as the sums were compared
+            made.damage(made.content.index(b'"version": "1.1.0"'), b'"version": "9.9.9"')
+            yield parts
+
+    monkeypatch.setattr(_bundle_reader, "trusted_parts", replaced)
+    with made.opened() as bundle:
+        assert made.manifest.version == "9.9.9"
+        assert bundle.manifest == good.manifest
 
 
 def standing(**changes: Any) -> Standing:  # noqa: ANN401 plain data
