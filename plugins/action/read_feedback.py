@@ -10,6 +10,7 @@ import yaml
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._scorecard import Feedback
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
+from ansible_collections.slipway.release.plugins.plugin_utils._plain_yaml import load_yaml
 
 LARGEST = 1_000_000
 
@@ -24,8 +25,6 @@ class ActionModule(ControllerAction):
             return {"feedback": Feedback.parse(_content(path)).to_dict()}
         except SlipwayError as error:
             raise SlipwayError(f"{path}: {error}") from error
-        except RecursionError as error:
-            raise SlipwayError(f"{path}: an anchor stands for what it is in") from error
 
 
 def _content(path: Path) -> object:
@@ -34,7 +33,7 @@ def _content(path: Path) -> object:
             text = stream.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise SlipwayError(f"is larger than {LARGEST // 1000} kB")
-        content: object = yaml.safe_load(text)
+        content = load_yaml(text, yaml.SafeLoader)
     except OSError as error:
         raise SlipwayError(error.strerror or type(error).__name__) from error
     except yaml.MarkedYAMLError as error:

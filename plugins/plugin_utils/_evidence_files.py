@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import yaml
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._evidence import (
     DOCUMENTATION,
     NOTES,
@@ -40,6 +41,7 @@ from ansible_collections.slipway.release.plugins.module_utils._plan_adopt import
 from ansible_collections.slipway.release.plugins.module_utils._reader import Reader, like, one_of
 
 from ._junit import SIZE_LIMIT, Suite, read_junit
+from ._plain_yaml import load_yaml
 from ._signatures import signer_of
 from ._window import Window, read_window
 
@@ -289,7 +291,9 @@ def _content(path: Path, limit: int) -> bytes:
 def _loaded(path: Path, content: bytes) -> object:
     """What a record holds; in YAML every value is the text that stands there."""
     try:
-        return json.loads(content) if path.suffix == ".json" else yaml.load(content, Loader=yaml.BaseLoader)  # noqa: S506 - the base loader makes texts, lists and mappings only
+        return json.loads(content) if path.suffix == ".json" else load_yaml(content, yaml.BaseLoader)
+    except SlipwayError as error:
+        raise EvidenceError(f"{path}: {error}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise EvidenceError(f"{path} is no {kind} that can be read ({type(error).__name__})") from None
@@ -308,7 +312,9 @@ def _common(reader: Reader) -> dict[str, Any]:
 
 
 def _attestation(reader: Reader) -> dict[str, Any]:
-    if str(reader.raw("format", required=True)) != _FORMAT:
+    told = reader.raw("format", required=True)
+    # a number in JSON, text in YAML
+    if not isinstance(told, (int, str)) or str(told) != _FORMAT:
         reader.problem("format", f"must be {_FORMAT}")
     listed = reader.items("junit", _listed)
     return {

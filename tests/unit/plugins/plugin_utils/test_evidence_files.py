@@ -102,6 +102,7 @@ def test_junit_files_claim_the_commit_that_they_name_or_the_attestation_names_fo
         ({"attestation.json": "[" * 90_000}, "attestation.json is no JSON that can be read"),
         ({"attestation.json": " " * (RECORD_LIMIT + 1)}, "attestation.json is larger than 100 kB"),
         ({"attestation.json": "7"}, "attestation.json: must be a mapping, not a number"),
+        ({"attestation.json": {"format": [[1], {}]}}, "attestation.json.format: must be 1"),
         ({"attestation.json": {}, "attestation.yml": "a: b"}, "are both there: keep one"),
     ],
 )
@@ -127,6 +128,15 @@ def test_a_review_has_a_reviewer_and_a_kind(directory: Path, read: Given) -> Non
     assert "review.yml.kind: must be one of self, peer, not 'none'" in read().claims["review"].detail
     (directory / "review.yml").write_text("commit: *nobody")
     assert "review.yml is no YAML that can be read" in read().claims["review"].detail
+
+
+@pytest.mark.promise("G2")
+def test_a_few_lines_that_stand_for_more_than_the_memory_holds_are_refused(directory: Path, read: Given) -> None:
+    (directory / "attestation.json").unlink(missing_ok=True)
+    ten = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
+    (directory / "attestation.yml").write_text("\n".join(["a0: &a0 [x]", *ten, "format: *a11"]))
+    detail = of_tests(read()).detail
+    assert detail.endswith("attestation.yml: line 2: has an alias (*NAME): write there what it stands for")
 
 
 @pytest.mark.promise("G9")
