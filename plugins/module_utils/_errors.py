@@ -16,8 +16,24 @@ STARTING_AGAIN = (0.5, 2.0)
 _NOT_STARTED = 126
 
 
+def printable(text: str, keep: str = "") -> str:
+    """A text that cannot move a terminal's cursor, whoever wrote it: a space for each character that has no shape.
+
+    :param keep: characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in keep else " " for letter in text)
+
+
 class SlipwayError(Exception):
-    """Anything that stops an operation on purpose; its text is shown to the operator as it stands."""
+    """Anything that stops an operation on purpose; its text is shown to the operator.
+
+    :param message: refusals have a line for each failure.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message, keep="\n"))
 
 
 class LockedError(SlipwayError):
@@ -39,7 +55,7 @@ class RefusedError(SlipwayError):
     def __init__(
         self, message: str, failures: list[str], observations: list[Observation], notes: dict[str, Any] | None
     ) -> None:
-        self.failures = failures
+        self.failures = [printable(failure, keep="\n") for failure in failures]
         self.observations = observations
         self.notes = notes
         super().__init__(message)

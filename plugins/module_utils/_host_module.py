@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, cast
 
 from ._engine import Outcome, Plan, carry_out, preview
-from ._errors import OutOfOrderError, RefusedError, SlipwayError
+from ._errors import OutOfOrderError, RefusedError, SlipwayError, printable
 from ._profile import Profile
 from ._scrub import scrubbed
 from ._site import Site
@@ -100,7 +100,7 @@ def _message(error: SlipwayError | OSError) -> str:
     """What to tell people; where the host itself fails, that comes before anything could be said better."""
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        return f"the host: {place}{error.strerror or error}: mend that and run the same again"
+        return printable(f"the host: {place}{error.strerror or error}: mend that and run the same again")
     return str(error)
 
 

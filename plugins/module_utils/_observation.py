@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
-from ._errors import SlipwayError
+from ._errors import SlipwayError, printable
 
 PROBES = (
     "page",
@@ -88,6 +88,9 @@ class Observation:
         problem = _problem(self)
         if problem:
             raise ObservationError(f"observation of {self.probe!r} {self.subject!r}: {problem}")
+        # parts of them are the application's own words
+        object.__setattr__(self, "subject", printable(self.subject))
+        object.__setattr__(self, "detail", printable(self.detail))
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Observation:

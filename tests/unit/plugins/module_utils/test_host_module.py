@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils._errors import RefusedError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, RefusedError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._host_module import Module, perform
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
@@ -63,6 +63,24 @@ def test_what_people_are_meant_to_read_is_a_failure_in_one_line(error: SlipwayEr
         raise error
 
     assert call(answer, [SECRET]) == {"failed": True, "msg": "no such ********", "rails_boots": 0, **more}
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (CommandError(["docker", "exec", "web"], 1, "on\n\x1b]52;c;cm0gLXJm\x07it failed"), "]52;c;cm0gLXJm it failed"),
+        (RefusedError("it is refused: a\nb\x9b2J", ["a", "b\x9b2J"], [], None), "it is refused: a\nb 2J"),
+        (OSError(errno.EIO, "failed", "/srv/\x1b[2J"), "the host: /srv/ [2J: failed: mend that and run the same again"),
+    ],
+    ids=["command", "gates", "host"],
+)
+def test_what_a_command_prints_cannot_move_the_operator_s_cursor(error: Exception, said: str) -> None:
+    def answer(*_: object) -> dict[str, Any]:
+        raise error
+
+    told = call(answer, [])
+    assert told["msg"].endswith(said)
+    assert told.get("failures", ["b 2J"])[-1] == "b 2J"
 
 
 def test_a_host_without_room_is_a_failure_in_one_line_that_names_the_place() -> None:

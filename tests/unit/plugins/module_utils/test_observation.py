@@ -32,6 +32,11 @@ def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
     assert Observation.from_dict(json.loads(json.dumps(mapping))).to_dict() == {"of": None, **mapping}
 
 
+def test_what_the_application_says_cannot_move_the_operator_s_cursor() -> None:
+    seen = Observation.from_dict({**GOOD, "subject": "/a\x1b[2J", "detail": "it says \x1b]52;c;cm0gLXJm\x07up\u202e\r\n"})
+    assert (seen.subject, seen.detail) == ("/a [2J", "it says  ]52;c;cm0gLXJm up   ")
+
+
 @pytest.mark.parametrize(
     "changes, reason",
     [
