@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import _armed as armed
 from . import _watch as watch
-from ._errors import LockedError
+from ._errors import LockedError, SlipwayError
 from ._guard import ARMED, WATCH, Guard, settings_of
 from ._profile import Profile
 from ._site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def look(directory: Path) -> tuple[str, int]:
@@ -21,6 +25,16 @@ def look(directory: Path) -> tuple[str, int]:
         return "nothing to look after", 0
     known = duties.get(WATCH) or duties[ARMED]
     site = Site(Profile.parse(known["application"]))
+    try:
+        said, code = _look(site, duties)
+    except SlipwayError as error:
+        said, code = str(error), 1
+    # the journal of the host keeps it
+    return str(site.hidden(said)), code
+
+
+def _look(site: Site, duties: Mapping[str, Any]) -> tuple[str, int]:
+    """Do what the ledger says is to be done now."""
     state = site.ledger.state()
     if state.armed is not None and ARMED in duties:
         return armed.look(site, duties[ARMED]["timeout"]), 0

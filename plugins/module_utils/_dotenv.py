@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ._errors import SlipwayError
 
@@ -23,6 +23,7 @@ _VARIABLE = re.compile(
 )
 _ESCAPED = re.compile(r'\\(?:([abfnrtv$"\\])|0([0-3][0-7]{2}))')
 _MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$", '"': '"', "\\": "\\"}
+_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*[=:](.*)", re.ASCII)
 # What a value without quotes would be read otherwise for.
 _NOT_PLAIN = re.compile(r"^[\s'\"#]|\s$|\s#|[$\n\r]")
 _IN_DOUBLE = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"}
@@ -34,6 +35,14 @@ def read(text: str) -> dict[str, str]:
     for match in _ENTRY.finditer(text.replace("\r\n", "\n")):
         found[match["key"]] = _value(match, found)
     return found
+
+
+def lines(text: str) -> Iterator[tuple[str, str]]:
+    """What stands on each line, with the name before it: of a file that it cannot read, Compose quotes such pieces."""
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        name, said = (match[1], match[2]) if match else ("", "" if line.lstrip().startswith("#") else line)
+        yield name, said.strip().strip("'\"")
 
 
 def _value(match: re.Match[str], known: Mapping[str, str]) -> str:

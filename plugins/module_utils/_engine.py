@@ -121,6 +121,7 @@ def carry_out(site: Site, plan: Plan) -> Outcome:
     about = {"plan": plan.name, "release": plan.version}
 
     def failed(step: str, reason: str, probe: str | None = None) -> StepError:
+        reason = site.hidden(reason)
         site.ledger.journal({**about, "step": step, "event": "failed", "reason": reason})
         observation = Observation(
             probe or plan.probe, f"{plan.name}: {step}", site.ledger.now(), None, None, ok=False, detail=reason

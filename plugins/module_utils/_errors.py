@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._bounded import bounded
+
 if TYPE_CHECKING:
     from ._observation import Observation
 
@@ -14,6 +16,11 @@ OUTPUT_TAIL = 4000
 # Seconds to wait before a command that Docker failed to start is tried again.
 STARTING_AGAIN = (0.5, 2.0)
 _NOT_STARTED = 126
+
+
+def tail(printed: str) -> str:
+    """The end of what a command printed; where it was cut it says so."""
+    return printed if len(printed) <= OUTPUT_TAIL else f"... {printed[-OUTPUT_TAIL:]}"
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -76,7 +83,7 @@ class CommandError(SlipwayError):
         ended = "ran out of time" if returncode is None else f"ended with code {returncode}"
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         reason = f": {lines[-1]}" if lines else ""
-        super().__init__(f"{' '.join(argv)[:COMMAND_WIDTH]} {ended}{reason}"[:MESSAGE_WIDTH])
+        super().__init__(bounded(f"{' '.join(argv)[:COMMAND_WIDTH]} {ended}{reason}", MESSAGE_WIDTH))
 
     @property
     def not_started(self) -> bool:

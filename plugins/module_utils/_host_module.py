@@ -12,6 +12,8 @@ from typing import Any, Callable, cast
 from ._engine import Outcome, Plan, carry_out, preview
 from ._errors import OutOfOrderError, RefusedError, SlipwayError, printable
 from ._profile import Profile
+from ._profile import secrets as profile_secrets
+from ._redact import texts_in
 from ._scrub import scrubbed
 from ._site import Site
 
@@ -36,15 +38,25 @@ class Module:
     clock_ahead: float = 0.0
 
 
+def _told(parameters: dict[str, Any]) -> set[str]:
+    """What names the release and the run: no secret, whatever else has the same value."""
+    told = {parameters.get("version"), parameters.get("commit"), *(parameters.get("run") or {}).values()}
+    return {str(value) for value in told}
+
+
+def _plain_of(parameters: dict[str, Any], marked: Iterable[str]) -> set[str]:
+    """What whoever calls knows already, for it was no secret there."""
+    given = {name: value for name, value in parameters.items() if name != "environment"}
+    return set(texts_in(given)) - {*marked, *profile_secrets(parameters.get("application"))} | _told(parameters)
+
+
 def _secrets_of(parameters: dict[str, Any], marked: Iterable[str]) -> set[str]:
     """What has to be hidden of the values that were marked as secret.
 
     The environment holds plain ones too: a variable that is "1", or the release's own version, would otherwise be
     hidden in what the next task is told.
     """
-    told = {parameters.get("version"), parameters.get("commit"), *(parameters.get("run") or {}).values()}
-    plain = {str(value) for value in told}
-    return {value for value in long_enough(marked) if value not in plain}
+    return long_enough(marked) - _told(parameters)
 
 
 def long_enough(values: Iterable[str]) -> set[str]:
@@ -123,6 +135,7 @@ def perform(
     site: Site | None = None
     try:
         site = site_of(module)
+        site.marked, site.told = set(secrets), _plain_of(parameters, secrets)
         result = answer(module, site)
     except (SlipwayError, OSError) as error:
         observations = [item.to_dict() for item in getattr(error, "observations", [])]
@@ -134,4 +147,5 @@ def perform(
             result.update(failures=error.failures, notes=error.notes)
     if module.warnings:
         result["warnings"] = module.warnings
-    return cast("dict[str, Any]", scrubbed(result, module.secrets))
+    result = scrubbed(result, module.secrets)
+    return cast("dict[str, Any]", site.hidden(result) if site else result)

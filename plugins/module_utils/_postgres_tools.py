@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._compose import NOT_THE_PROJECT_S, YIELDS
-from ._errors import OUTPUT_TAIL, CommandError
+from ._errors import CommandError, tail
 from ._snapshot import LONGEST
 from ._stored import StoredFile, finish, make_durable, piped, receive, send
 
@@ -100,7 +100,7 @@ class PostgresTools:
         if done.returncode in {_UNABLE, *_NOT_STARTED} and not (writes and any(directory.iterdir())):
             return None
         if done.returncode != 0:
-            raise CommandError([program, self._application], done.returncode, done.stderr[-OUTPUT_TAIL:])
+            raise CommandError([program, self._application], done.returncode, tail(done.stderr))
         return done.stdout
 
     def _receive(self, directory: Path, program: str, command: str) -> dict[str, StoredFile]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -161,7 +161,7 @@ class Prober:
             skipped += findings.skipped
             if look + 1 < request.looks:
                 self.clock.sleep(max(0.0, begun + request.interval - self.clock.monotonic()))
-        return Findings(tuple(map(self._scrubbed, observations)), changed, skipped)
+        return Findings(self._scrubbed(observations), changed, skipped)
 
     def _look(self, request: Request, kinds: list[str]) -> Findings:
         # Renewed caches are what the other probes are to see.
@@ -391,8 +391,9 @@ class Prober:
             return _only(unseen("cache", entry.key, error, self.clock) for entry in self.profile.caches)
         return Findings(tuple(observations), changed, ())
 
-    def _scrubbed(self, observation: Observation) -> Observation:
-        return replace(observation, detail=scrubbed(observation.detail, self.secrets))
+    def _scrubbed(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
+        details = self._site.hidden([scrubbed(item.detail, self.secrets) for item in observations])
+        return tuple(replace(item, detail=detail) for item, detail in zip(observations, details))
 
 
 def _only(observations: Iterable[Observation]) -> Findings:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable, Protocol
 
-from ._errors import OUTPUT_TAIL, CommandError, SlipwayError
+from ._errors import CommandError, SlipwayError, tail
 from ._psql import Sessions
 from ._quiet import quiet
 
@@ -130,9 +130,9 @@ class HostRunner:
             except subprocess.TimeoutExpired as error:
                 os.killpg(process.pid, signal.SIGKILL)
                 printed = "".join(process.communicate())
-                raise CommandError(list(argv), None, f"{printed[-OUTPUT_TAIL:]}\nafter {timeout:.0f} s") from error
+                raise CommandError(list(argv), None, f"{tail(printed)}\nafter {timeout:.0f} s") from error
         if check and process.returncode != 0:
-            raise CommandError(list(argv), process.returncode, f"{stdout[-OUTPUT_TAIL:]}\n{stderr[-OUTPUT_TAIL:]}")
+            raise CommandError(list(argv), process.returncode, f"{tail(stdout)}\n{tail(stderr)}")
         return Completed(process.returncode, stdout, stderr)
 
     def stream(self, argv: Sequence[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:

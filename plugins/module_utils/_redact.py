@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes out of a site's records what must not leave it: known secrets, what looks like one, and what people wrote.
+"""Takes out of what leaves a site what must not: known secrets, what looks like one, and what people wrote.
 
-The records hold few secrets, for what writes them hides those that it knows. Here all that the site knows are hidden
-once more, in whatever form, and each text goes through the masks that logs go through.
+`Secrets` hides those that the site knows, in whatever form, and leaves all else as it is: results, records and alerts
+go through it. What a site hands to those who help it goes through a `Redactor`, with the masks that logs go through.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
+from ._errors import printable
 from ._log_signatures import masked, unquoted, without_secrets
 from ._profile import secrets as secret_values
 from ._scrub import HIDDEN, scrubbed
@@ -25,7 +27,9 @@ _COMMON = frozenset(
 )
 # The least of a secret that counts where a text was cut.
 _LEAST_PART = 4
-_CUT = " ..."
+_CUT_AFTER, _CUT_BEFORE = " ...", "... "
+# So long without a space is no text: what is packed in it was redacted before.
+_PACKED = 100_000
 # Names of runs and backups look like tokens, digests do too.
 _RUN = re.compile(r"((?<![\w+=-])\d{8}T\d{6}Z(?:-[a-z_]{1,20}){0,3}(?![\w+=-]))")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -48,40 +52,52 @@ def known_secrets(
     """
     anywhere: set[str] = set()
     words: set[str] = set()
-    for mapping in variables:
-        for name, value in mapping.items():
-            if value in plain or value.lower() in _COMMON:
+    # most stand in more than one file
+    for name, value in {pair for mapping in variables for pair in mapping.items()}:
+        secret = bool(secret_values({name: value}))
+        for part in _parts(value):
+            if part in plain or part.lower() in _COMMON:
                 continue
-            secret = bool(secret_values({name: value}))
-            for part in _parts(value):
-                if len(part) >= _ANYWHERE:
-                    anywhere.update(_forms(part))
-                elif len(part) >= _SHORTEST and (secret or (name in required and not part.isdigit())):
-                    words.add(part)
+            if len(part) >= _ANYWHERE:
+                anywhere.update(_forms(part))
+            elif len(part) >= _SHORTEST and (secret or (name in required and not part.isdigit())):
+                words.add(part)
     return anywhere, words
 
 
+def texts_in(value: object) -> Iterator[str]:
+    """The texts in plain data, without the names of its keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for held in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(held)
+
+
 def _parts(value: str) -> Iterator[str]:
-    """A value, and the user and the password in it when it is an address."""
+    """A value, its lines, and the user and the password in it when it is an address."""
     yield value
+    if "\n" in value:
+        yield from (line.strip() for line in value.splitlines())
     if "://" in value:
         try:
             found = urlsplit(value)
         except ValueError:
             return
-        yield from (part for part in (found.username, found.password) if part)
+        for part in filter(None, (found.username, found.password)):
+            yield from (part, unquote(part))
 
 
 def _forms(value: str) -> set[str]:
-    """A value as it stands, in an address, in JSON, in base64, and what a signature of a log leaves of it."""
-    forms = {value, quote(value, safe=""), json.dumps(value)[1:-1]}
+    """A value as it stands, on one line, in an address, in JSON, in base64, and what a log's signature leaves of it."""
+    forms = {value, printable(value), " ".join(value.split()), quote(value, safe=""), json.dumps(value)[1:-1]}
     forms.add(base64.b64encode(value.encode()).decode().rstrip("="))
     left = masked(value)
     return forms | ({left} if len(left.replace("#", "")) >= _ANYWHERE else set())
 
 
-class Redactor:
-    """Redacts plain data.
+class Secrets:
+    """Hides what is known to be secret.
 
     :param anywhere: texts that are hidden wherever they stand.
     :param words: texts that are hidden where they stand by themselves.
@@ -92,6 +108,57 @@ class Redactor:
         self._words = (
             re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(words))) if words else None
         )
+
+    def hidden(self, value: Any, key: str = "") -> Any:  # noqa: ANN401 - anything that JSON holds
+        """The value without secrets in its texts, at whatever depth; keys, digests and archives stay."""
+        if isinstance(value, str):
+            packed = len(value) >= _PACKED and " " not in value
+            return value if packed or _is_digest(value, key) else self._hide(value)
+        if isinstance(value, Mapping):
+            return {name: self.hidden(held, str(name)) for name, held in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.hidden(held, key) for held in value]
+        return value
+
+    def _hide(self, text: str) -> str:
+        found = [secret for secret in self.anywhere if secret in text]
+        return self._word(self._whole(str(scrubbed(text, found))))
+
+    def _word(self, text: str) -> str:
+        return self._words.sub(HIDDEN, text) if self._words is not None else text
+
+    def _whole(self, text: str) -> str:
+        """A text that was cut, perhaps in the middle of a secret, without the part of it."""
+        *cut, last = text.split(_CUT_AFTER)
+        text = _CUT_AFTER.join([*map(self._without_beginning, cut), last])
+        first, *begun = text.split(_CUT_BEFORE)
+        return _CUT_BEFORE.join([first, *map(self._without_end, begun)])
+
+    def _without_beginning(self, text: str) -> str:
+        """A text without the beginning of a secret that it ends with."""
+        sizes = [size for secret in self.anywhere for size in _sizes(secret, text) if text.endswith(secret[:size])]
+        return f"{text[: -max(sizes)]}{HIDDEN}" if sizes else text
+
+    def _without_end(self, text: str) -> str:
+        """A text without the end of a secret that it begins with."""
+        sizes = [size for secret in self.anywhere for size in _sizes(secret, text) if text.startswith(secret[-size:])]
+        return f"{HIDDEN}{text[max(sizes) :]}" if sizes else text
+
+
+def _sizes(secret: str, text: str) -> range:
+    """How long a part of a secret may be in a text."""
+    return range(_LEAST_PART, min(len(secret), len(text) + 1))
+
+
+def _is_digest(text: str, key: str) -> bool:
+    return bool(_DIGEST.fullmatch(text) or (key in _DIGEST_KEYS and _BARE_DIGEST.fullmatch(text)))
+
+
+class Redactor(Secrets):
+    """Redacts plain data."""
+
+    def __init__(self, anywhere: Collection[str] = (), words: Collection[str] = ()) -> None:
+        super().__init__(anywhere, words)
         self._done: dict[str, str] = {}
 
     def clean(self, value: object) -> object:
@@ -102,9 +169,7 @@ class Redactor:
         if isinstance(value, str):
             if secret_values({key: value}):
                 return HIDDEN
-            if _DIGEST.fullmatch(value) or (key in _DIGEST_KEYS and _BARE_DIGEST.fullmatch(value)):
-                return value
-            return self._masked(value)
+            return value if _is_digest(value, key) else self._masked(value)
         if isinstance(value, Mapping):
             return {self._masked(str(name)): self._clean(held, str(name)) for name, held in value.items()}
         if isinstance(value, (list, tuple)):
@@ -129,19 +194,3 @@ class Redactor:
         # every second piece is the name of a run
         pieces = _RUN.split(text)
         return "".join(piece if at % 2 else without_secrets(piece, ()) for at, piece in enumerate(pieces))
-
-    def _word(self, text: str) -> str:
-        return self._words.sub(HIDDEN, text) if self._words is not None else text
-
-    def _whole(self, text: str) -> str:
-        """A text that was cut, perhaps in the middle of a secret, without the part of it."""
-        if not text.endswith(_CUT):
-            return text
-        body = text[: -len(_CUT)]
-        ends = [
-            size
-            for secret in self.anywhere
-            for size in range(_LEAST_PART, min(len(secret), len(body) + 1))
-            if body.endswith(secret[:size])
-        ]
-        return f"{body[: -max(ends)]}{HIDDEN}{_CUT}" if ends else text

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from . import _dotenv
 from ._compose import Compose, Container, Docker
@@ -20,6 +21,8 @@ from ._git import Checkout
 from ._ledger import Ledger, Release, write_file
 from ._postgres import Database
 from ._process import HostRunner, Runner
+from ._profile import secrets as profile_secrets
+from ._redact import Secrets, known_secrets, texts_in
 
 if TYPE_CHECKING:
     from ._profile import Profile
@@ -41,6 +44,10 @@ class EnvFile:
     def values(self) -> dict[str, str]:
         """The assignments in it, as Compose reads them; empty where there is no file."""
         return _dotenv.read(self._text())
+
+    def pieces(self) -> list[dict[str, str]]:
+        """All that it says of each name: as Compose reads it, and as it stands there."""
+        return [self.values(), *({name: said} for name, said in _dotenv.lines(self._text()))]
 
     def assign(self, changes: dict[str, str], owner: tuple[int, int]) -> None:
         """Set some keys, keeping the order of lines, the comments, and the file's owner and mode."""
@@ -68,6 +75,9 @@ class Site:
     ) -> None:
         self.profile = profile
         self.environment = environment or {}
+        # what else a call was told: texts that are secret, and texts that are none
+        self.marked: set[str] = set()
+        self.told: set[str] = set()
         self.directory = Path(profile.directory)
         self.ledger = Ledger(Path(profile.state_directory) / profile.name)
         self.runner: Runner = runner or HostRunner(lambda: self.ledger.descriptors)
@@ -119,6 +129,34 @@ class Site:
     def replaced_env_file(self, version: str) -> Path:
         """Where the env file lies that was in place before a release was switched to; only root may read it."""
         return self.ledger.release_directory(version) / "env.before"
+
+    def known_secrets(self, more: Iterable[Mapping[str, str]] = ()) -> tuple[set[str], set[str]]:
+        """What is secret here, as `_redact.known_secrets` tells it: the env files' values, the profile's, the call's.
+
+        :param more: variables that are to be hidden, too.
+        """
+        login = self.profile.login
+        variables: list[Mapping[str, str]] = [self.environment, *more, login.form if login else {}]
+        variables += [{"": value} for value in (*self.marked, *profile_secrets(asdict(self.profile)))]
+        for path in (self.env_file.path, *self.ledger.root.glob("releases/*/env.before")):
+            # what cannot be read was printed by nobody
+            with suppress(OSError):
+                variables += EnvFile(path).pieces()
+        return known_secrets(variables, {*self.profile.required_variables, *self.environment}, self.plain())
+
+    def plain(self) -> set[str]:
+        """Texts that are no secret here, whatever variable has them too: the profile's, and the names of releases."""
+        profile = asdict(self.profile)
+        host = urlsplit(self.profile.base_url).hostname
+        versions = {path.name for path in self.ledger.root.glob("releases/*")}
+        return {*texts_in(profile), str(host), *versions} - profile_secrets(profile) | self.told
+
+    def hidden(self, value: Any) -> Any:  # noqa: ANN401 - anything that JSON holds
+        """What is about to leave the host, or to be written down, without what is secret here.
+
+        It looks at the files as they are now, and asks nobody else.
+        """
+        return Secrets(*self.known_secrets()).hidden(value)
 
     def source(self, version: str) -> Path:
         """Where the source of a staged release lies."""

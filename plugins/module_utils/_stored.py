@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ._errors import OUTPUT_TAIL, CommandError, SlipwayError
+from ._errors import CommandError, SlipwayError, tail
 from ._ledger import sync_directory
 
 CHUNK = 1 << 20
@@ -133,5 +133,5 @@ def finish(process: subprocess.Popen[bytes], errors: IO[bytes], argv: list[str],
     errors.seek(0)
     messages = errors.read().decode(errors="replace")
     if code not in good:
-        raise CommandError(argv, code, messages[-OUTPUT_TAIL:])
+        raise CommandError(argv, code, tail(messages))
     return messages

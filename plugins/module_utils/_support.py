@@ -24,7 +24,6 @@ from ._ledger import entries
 from ._probe_logs import read_logs
 from ._profile import secrets as secret_values
 from ._redact import Redactor, known_secrets
-from ._site import EnvFile
 from ._support_archive import LARGEST, Support, fits
 
 if TYPE_CHECKING:
@@ -49,21 +48,14 @@ def redactor(site: Site, marked: Iterable[str], application: object) -> Redactor
     :param marked: values that the call itself marks as secret.
     :param application: the profile as it was given.
     """
-    profile, ledger = site.profile, site.ledger
-    variables = [site.environment, *map(_variables, [site.env_file.path, *ledger.root.glob("releases/*/env.before")])]
+    variables: list[Mapping[str, str]] = []
     # without Docker there is nothing of theirs to be told either
     with suppress(SlipwayError, OSError, ValueError):
         variables += [item.environment for item in site.all_containers()]
-    versions = [path.name for path in ledger.root.glob("releases/*")]
-    plain = {profile.name, *(str(service) for service in vars(profile.services).values()), *versions}
-    anywhere, words = known_secrets(variables, {*profile.required_variables, *site.environment}, plain)
+    anywhere, words = site.known_secrets(variables)
     # what is secret in the profile has a name here as well
-    told = known_secrets([{"secret": value} for value in (*marked, *secret_values(application))], (), plain)
+    told = known_secrets([{"secret": value} for value in (*marked, *secret_values(application))], (), site.plain())
     return Redactor(anywhere | told[0], words | told[1])
-
-
-def _variables(path: Path) -> Mapping[str, str]:
-    return EnvFile(path).values()
 
 
 class Collector:

@@ -484,8 +484,7 @@ class _Watcher:
             "application": self.site.profile.name,
             "release": self.watch.release,
             "event": event,
-            "reason": reason,
-            "next": what_next,
+            **self.site.hidden({"reason": reason, "next": what_next}),
         }
         alert.note(self.directory / "alerts.jsonl", message)
         self.memory.pending += [{"channel": name, "message": message} for name in alert.channels(self.policy.alert)]
@@ -496,7 +495,7 @@ class _Watcher:
             return
         self.memory.pending, problems = alert.deliver(self.policy.alert, self.memory.pending)
         for problem in problems:
-            alert.note(self.directory / "alerts.jsonl", {"at": self.site.ledger.now(), "not_told": problem})
+            alert.note(self.directory / "alerts.jsonl", {"at": self.site.ledger.now(), "not_told": self.site.hidden(problem)})
         self._remember()
 
     def _remember(self) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _agent, _armed, _guard
 from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, Step
-from ansible_collections.slipway.release.plugins.module_utils._errors import LockedError, SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, LockedError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
 
 pytestmark = pytest.mark.promise("R6")
 
@@ -198,6 +198,38 @@ def test_a_way_back_that_fails_is_recorded_and_tried_again_after_a_while(
         site.ledger.update(armed=replace(state.armed, last_seen=state.armed.last_seen - 61, boot=""))
     monkeypatch.setattr(_armed, "rollback", lambda site, _identity, _timeout: plan(site))
     assert _armed.look(site, 3600) == "1.1.0 was taken back"
+
+
+def test_a_secret_of_the_env_file_is_in_nothing_that_the_host_says_or_writes_down(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "env_file", EnvFile(tmp_path / ".env"))
+    (tmp_path / ".env").write_text("RAILS_ENV=production\nSECRET_KEY_BASE=canary-4711\n")
+    error = CommandError(["docker"], 1, "production: SECRET_KEY_BASE is canary-4711")
+    arm(site)
+    be_silent(site, 61)
+    monkeypatch.setattr(_agent, "Site", lambda _profile: site)
+    monkeypatch.setattr(_armed, "rollback", lambda site, _identity, _timeout: plan(site, error))
+    said, _ = _agent.look(site.ledger.root / "agent")
+    assert said.endswith("go back: docker ended with code 1: production: SECRET_KEY_BASE is ********")
+    kept = {path.name: path.read_text() for path in site.ledger.root.rglob("*.json*")}
+    assert {"journal.jsonl", "ledger.json"} < set(kept)
+    assert [name for name, text in kept.items() if "canary" in text] == []
+
+
+def test_a_host_that_cannot_look_says_why_without_a_secret(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "env_file", EnvFile(tmp_path / ".env"))
+    (tmp_path / ".env").write_text("SECRET_KEY_BASE=canary-4711\n")
+    arm(site)
+
+    def fail(*_: object) -> None:
+        raise SlipwayError("no such canary-4711")
+
+    monkeypatch.setattr(_agent, "Site", lambda _profile: site)
+    monkeypatch.setattr(_armed, "look", fail)
+    assert _agent.look(site.ledger.root / "agent") == ("no such ********", 1)
 
 
 def test_without_systemd_nothing_pretends_to_be_armed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

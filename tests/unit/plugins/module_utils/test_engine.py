@@ -18,7 +18,7 @@ from ansible_collections.slipway.release.plugins.module_utils._site import Site
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     # the engine itself uses nothing of a site but its ledger
-    return cast("Site", SimpleNamespace(ledger=Ledger(tmp_path / "swarm"), at_rest=nullcontext))
+    return cast("Site", SimpleNamespace(ledger=Ledger(tmp_path / "swarm"), at_rest=nullcontext, hidden=str))
 
 
 class World:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._engine import Plan, Step, carry_out
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, RefusedError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._host_module import Module, perform
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
@@ -89,6 +94,102 @@ def test_a_host_without_room_is_a_failure_in_one_line_that_names_the_place() -> 
 
     said = "the host: /var/lib/slipway/swarm/ledger.json: No space left on device: mend that and run the same again"
     assert call(answer, [])["msg"] == said
+
+
+BROKEN = """\
+APP_VERSION=1.0.0
+RAILS_ENV=production
+FORCE_SSL=true
+PORT=3000
+QUEUE=web
+APP_NAME=swarm
+DATABASE_URL=postgres://swarm_owner:p%40ss4711@postgres/swarm_production
+SIGNING_KEY="-----BEGIN KEY-----
+canaryPemLine
+-----END KEY-----"
+PIN=4711
+SHORT_TOKEN=abc
+SMTP_PASSWORD="canary unterminated
+SECRET_KEY_BASE=canary-4711/+x
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """A host whose env file nobody but itself knows, with a Compose that refuses it by what it is told to print."""
+    place = tmp_path / "swarm"
+    place.mkdir()
+    (place / ".env").write_text(BROKEN)
+    (place / "compose.yml").write_text("services: {}\n")
+    before = tmp_path / "state" / "swarm" / "releases" / "1.0.0" / "env.before"
+    before.parent.mkdir(parents=True)
+    before.write_text("SECRET_KEY_BASE=canary-of-before\n")
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\ncat "$(dirname "$0")/says" >&2\nexit 14\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+
+    def refuses(said: str) -> dict[str, Any]:
+        docker.with_name("says").write_text(f"{said}\n")
+
+        def answer(_: Module, site: Site) -> dict[str, Any]:
+            step = Step("start", lambda: bool(site.compose.config), dict)
+            with site.ledger.locked():
+                carry_out(site, Plan("switch", "1.1.0", "switch", [step]))
+            return {}
+
+        login = {"path": "/login", "form": {"user": "canary-login", "password": "canary-password"}}
+        application = {"directory": str(place), "state_directory": str(tmp_path / "state"), "login": login}
+        told = call(answer, [], application={**APPLICATION, **application}, environment={})
+        journal = (tmp_path / "state" / "swarm" / "journal.jsonl").read_text()
+        assert "********" in told["msg"]
+        assert "canary" not in json.dumps(told) + journal
+        return told
+
+    return refuses
+
+
+@pytest.mark.parametrize(
+    "printed, said",
+    [
+        ('line 13: unterminated quoted value "canary unterminated', 'line 13: unterminated quoted value ********'),
+        ("no such key: canary-4711/+x", "no such key: ********"),
+        ("GET /?key=canary-4711%2F%2Bx", "GET /?key=********"),
+        ("it was canary-of-before", "it was ********"),
+        ("no key near canaryPemLine", "no key near ********"),
+        ("canary-login by canary-password", "******** by ********"),
+        ("abc is wrong, abcd is not", "******** is wrong, abcd is not"),
+        ("FATAL: p@ss4711 is wrong", "FATAL: ******** is wrong"),
+        (
+            "swarm in production: web on 3000 is true, of 1.0.0 by swarm_owner: no canary-4711/+x",
+            "swarm in production: web on 3000 is true, of 1.0.0 by swarm_owner: no ********",
+        ),
+    ],
+)
+def test_what_the_host_s_env_file_alone_holds_leaves_in_no_error(
+    host: Callable[[str], dict[str, Any]], printed: str, said: str
+) -> None:
+    told = host(printed)
+    assert told["msg"].endswith(f": {said}")
+    assert told["observations"][0]["detail"].endswith(f": {said}")
+
+
+def test_of_a_secret_that_was_cut_no_part_leaves(host: Callable[[str], dict[str, Any]]) -> None:
+    # of so long a line the end is kept, and of that the beginning is shown
+    told = host(f"canary-4711/+x{'.' * 3992}")
+    assert ": ... ********...." in told["msg"]
+    assert "711" not in told["msg"]
+
+
+def test_what_a_call_needs_later_stays_whatever_variable_has_it_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"REVISION={'a' * 40}\nPROJECT_DIR={tmp_path}\nVERB=deploy\nFOUND=canary-4711\n")
+
+    def answer(_: Module, site: Site) -> dict[str, Any]:
+        return {"run": {"verb": "deploy", "commit": "a" * 40}, "path": str(site.directory), "deploy": "canary-4711"}
+
+    told = call(answer, [], application={**APPLICATION, "directory": str(tmp_path)}, verb="deploy")
+    assert told == {"run": {"verb": "deploy", "commit": "a" * 40}, "path": str(tmp_path), "deploy": "********"}
 
 
 def test_a_profile_that_is_wrong_is_a_failure_too() -> None:

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils import _alert, _guard, _probe_jobs, _watch
+from ansible_collections.slipway.release.plugins.module_utils import _agent, _alert, _guard, _probe_jobs, _watch
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
-from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     Before,
     Candidate,
@@ -27,7 +27,7 @@ from ansible_collections.slipway.release.plugins.module_utils._ledger import (
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
-from ansible_collections.slipway.release.plugins.module_utils._site import Site
+from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
 
 from .application import PROFILE
 
@@ -396,6 +396,22 @@ def test_what_fails_each_time_is_left_to_people_and_they_are_told(world: World) 
     assert [(item["event"], item["next"]) for item in world.alerts[1:]] == [("not taken back", AGAIN)] * 2 + [
         ("not taken back", LEFT)
     ]
+
+
+def test_a_secret_of_the_env_file_is_told_to_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = world.site.ledger.root.parent / "env"
+    place.write_text("SECRET_KEY_BASE=canary-4711\n")
+    world.site.env_file = EnvFile(place)
+    monkeypatch.setattr(_agent, "Site", lambda _profile: world.site)
+    monkeypatch.setattr(_alert, "channels", lambda _policy: ["webhook", "mail"])
+    sent: list[Any] = []
+    monkeypatch.setattr(_alert, "_send", lambda _alert, _channel, message: sent.append(message))
+    world.sees, world.fails = broken, CommandError(["docker"], 1, "no such canary-4711")
+    said, _ = _agent.look(world.site.ledger.root / "agent")
+    assert "docker ended with code 1: no such ********" in said
+    assert sent[-1]["reason"] == "docker ended with code 1: no such ********"
+    kept = "".join(path.read_text() for path in world.site.ledger.root.rglob("*.json*"))
+    assert "canary" not in kept + json.dumps(sent)
 
 
 def test_a_way_back_that_fails_half_way_is_gone_on_with(world: World) -> None:
