@@ -74,8 +74,8 @@ def take_back(site: Site, run: Run, undo_timeout: float) -> Outcome:
         outcome = carry_out(site, rollback(site, f"{run.id}-rollback", undo_timeout))
     except Exception as error:
         # whatever it is: a run that stays open would keep everybody else away
-        site.ledger.close_run(run, {"failure": site.hidden(str(error))}, accept=False)
+        site.ledger.close_run(run, {"failure": site.hidden(str(error))}, promote=False)
         raise
     observations = site.hidden([item.to_dict() for item in outcome.observations])
-    site.ledger.close_run(run, {"steps": outcome.changed, "observations": observations}, accept=False)
+    site.ledger.close_run(run, {"steps": outcome.changed, "observations": observations}, promote=False)
     return outcome

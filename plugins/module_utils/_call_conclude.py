@@ -23,15 +23,15 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     parameters = module.params
     with site.ledger.locked(PATIENT):
         run = site.ledger.check_run(int(parameters["run"].get("token", 0)))
-        not_stopped = _let_replaced_go(site) if parameters["accept"] else None
-        not_watched = _begin_watch(module, site) if parameters["accept"] else None
+        not_stopped = _let_replaced_go(site) if parameters["promote"] else None
+        not_watched = _begin_watch(module, site) if parameters["promote"] else None
         evidence = {"verdict": parameters["verdict"], "observations": parameters["observations"]}
-        state = site.ledger.close_run(run, evidence, accept=parameters["accept"])
+        state = site.ledger.close_run(run, evidence, promote=parameters["promote"])
         if run.verb in {"deploy", "rollback"}:
             site.ledger.update(armed=None)
             Guard(site).end(ARMED)
         pruned, not_pruned = [], None
-        if parameters["accept"]:
+        if parameters["promote"]:
             try:
                 pruned = carry_out(site, prune(site, Policy(parameters["keep"], parameters["keep_days"]))).changed
             except SlipwayError as error:

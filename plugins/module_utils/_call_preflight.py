@@ -87,5 +87,5 @@ def _clear_up(site: Site, request: Request, timeout: float) -> bool:
     with site.ledger.locked():
         run = site.ledger.open_run(request.run, request.verb, request.owner, request.version, timeout)
         cleared = carry_out(site, leave(site))
-        site.ledger.close_run(run, {"steps": cleared.changed}, accept=False)
+        site.ledger.close_run(run, {"steps": cleared.changed}, promote=False)
     return bool(cleared.changed)

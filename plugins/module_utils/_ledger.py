@@ -585,12 +585,12 @@ class Ledger:
         self.update(run=run)
         return run
 
-    def close_run(self, run: Run, evidence: Mapping[str, Any], *, accept: bool) -> State:
-        """Record a run's evidence and free the site; with `accept` its candidate becomes the release that stands."""
+    def close_run(self, run: Run, evidence: Mapping[str, Any], *, promote: bool) -> State:
+        """Record a run's evidence and free the site; with `promote` its candidate becomes the release that stands."""
         state = self.state()
         record = {**asdict(run), "ended": self.now(), **evidence}
         write_file(self.root / "runs" / f"{run.id}.json", (json.dumps(record, indent=1) + "\n").encode())
-        if accept and state.candidate is not None:
+        if promote and state.candidate is not None:
             version = state.candidate.version
             history = self.event(version, "deployed", **{"from": state.current})
             return self.update(current=version, candidate=None, run=None, history=history)

@@ -10,10 +10,10 @@ short_description: Close a run, and let the release stand when the verdict says 
 version_added: 0.1.0
 description:
   - Records the evidence and the verdict of a run, and frees the site.
-  - With O(accept=true) the candidate becomes the release that stands, and backups that nothing asks for any more go.
+  - With O(promote=true) the candidate becomes the release that stands, and backups that nothing asks for any more go.
 author: Slipway contributors (@slipway)
 options:
-  accept:
+  promote:
     description: Let the candidate become the release that stands.
     type: bool
     default: false
@@ -63,7 +63,7 @@ EXAMPLES = r"""
   slipway.release.conclude:
     application: "{{ application }}"
     run: "{{ release_run }}"
-    accept: true
+    promote: true
 """
 
 RETURN = r"""
@@ -94,7 +94,7 @@ from ansible_collections.slipway.release.plugins.module_utils.arguments import R
 
 ARGUMENTS = {
     **RUN_ARGUMENTS,
-    "accept": {"type": "bool", "default": False},
+    "promote": {"type": "bool", "default": False},
     "verdict": {"type": "dict"},
     "observations": {"type": "list", "elements": "dict", "default": []},
     "criteria": {"type": "list", "elements": "dict", "default": []},

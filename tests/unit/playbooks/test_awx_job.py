@@ -101,7 +101,7 @@ def test_what_came_of_a_job_is_kept_when_its_container_goes(tmp_path: Path) -> N
             "ansible.builtin.include_tasks": "{{ playbook_dir }}/../roles/conclude/tasks/artifacts.yml",
             "vars": {
                 "release_run": run,
-                "conclude_accept": False,
+                "conclude_promote": False,
                 "conclude_verdict": verdict,
                 "rollback_result": {"taken_back": "1.2.0"},
                 "__conclude_result": {"current": "1.1.0"},

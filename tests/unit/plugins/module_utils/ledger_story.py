@@ -157,7 +157,7 @@ class Story:
                 ledger.update(candidate=None, history=history)
                 self.backup(f"{identity}-rollback", f"before {version} is taken back", version)
             evidence = {"verdict": verdict.to_dict(), "observations": observations}
-            ledger.close_run(run, evidence, accept=broken is None)
+            ledger.close_run(run, evidence, promote=broken is None)
         return identity
 
     def backup(self, identity: str, reason: str, release: str) -> None:

@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Ledger:
         now[0] += 74
         made.save_release(Release("1.1.0", "b" * 40, {}, {}, ["1", "2"]))
         made.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
-        made.close_run(run, {}, accept=True)
+        made.close_run(run, {}, promote=True)
     return made
 
 
@@ -87,7 +87,7 @@ def test_what_need_not_hold_is_in_the_plan_and_in_the_run_s_record(ledger: Ledge
     with ledger.locked():
         run = ledger.open_run("r2", "deploy", "ben", "1.2.0", excused=excused)
         assert ledger.state().run == run
-        ledger.close_run(run, {}, accept=False)
+        ledger.close_run(run, {}, promote=False)
     record: dict[str, Any] = json.loads((tmp_path / "runs/r2.json").read_text())
     at = record["excused"][0].pop("at")
     assert at.startswith("2026-11-18T")
@@ -117,7 +117,7 @@ def test_what_the_journal_has_of_the_last_deploy_says_how_long_each_phase_will_t
         now[0] += 30
         ledger.save_release(Release("1.1.0", "b" * 40, {}, {}, ["1", "2"]))
         ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
-        ledger.close_run(run, {}, accept=True)
+        ledger.close_run(run, {}, promote=True)
     assert expectation(site, "1.1.0") == {
         "release": "1.1.0",
         "seconds": 161.0,

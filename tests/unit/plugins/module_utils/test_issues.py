@@ -66,7 +66,7 @@ def test_one_that_people_or_an_armed_host_took_back_says_so(tmp_path: Path, owne
     with story.ledger.locked():
         run = story.ledger.open_run("20261118T200000Z-rollback", "rollback", owner, "1.1.0")
         story.ledger.update(current="1.0.0", history=story.ledger.event("1.1.0", "taken back", to="1.0.0"))
-        story.ledger.close_run(run, {}, accept=False)
+        story.ledger.close_run(run, {}, promote=False)
     assert texts(story) == [("1.1.0", f"taken back: {said}")]
 
 

@@ -166,7 +166,7 @@ def test_after_a_reboot_the_clock_alone_tells(tmp_path: Path) -> None:
 def test_what_a_run_recorded_itself_when_killed_at_its_end_stays(ledger: Ledger) -> None:
     with ledger.locked():
         run = ledger.open_run("r1", "deploy", "anna@controller")
-        ledger.close_run(run, {"verdict": {"overall": "hold"}}, accept=False)
+        ledger.close_run(run, {"verdict": {"overall": "hold"}}, promote=False)
         ledger.update(run=run)
         ledger.open_run("r2", "deploy", "anna@controller")
     record = json.loads((ledger.root / "runs" / "r1.json").read_text())
@@ -220,7 +220,7 @@ def test_accepting_is_recorded_and_ends_with_the_next_deploy(ledger: Ledger) -> 
         with pytest.raises(LockedError, match="wait for it"):
             ledger.acceptable()
         ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
-        ledger.close_run(run, {}, accept=True)
+        ledger.close_run(run, {}, promote=True)
         assert ledger.accepted() is None
         assert ledger.state().history[-1]["by"] == "ben@controller"
 
@@ -243,22 +243,22 @@ def test_a_phase_is_never_left_backwards(ledger: Ledger) -> None:
     assert ledger.before("1.1.0") == Before("1.0.0", [], None, "b1")
 
 
-def test_closing_a_run_with_acceptance_lets_the_candidate_stand(ledger: Ledger) -> None:
+def test_closing_a_run_with_promotion_lets_the_candidate_stand(ledger: Ledger) -> None:
     with ledger.locked():
         run = ledger.open_run("r1", "deploy", "anna@controller")
         ledger.update(current="1.0.0", candidate=Candidate("1.1.0", "switched", Before("1.0.0", [], None)))
-        state = ledger.close_run(run, {"verdict": {"overall": "hold"}}, accept=True)
+        state = ledger.close_run(run, {"verdict": {"overall": "hold"}}, promote=True)
     assert (state.current, state.candidate, state.run) == ("1.1.0", None, None)
     record = json.loads((ledger.root / "runs" / "r1.json").read_text())
     assert record["verdict"] == {"overall": "hold"}
 
 
-def test_closing_a_run_without_acceptance_keeps_a_half_done_release_in_sight(ledger: Ledger) -> None:
+def test_closing_a_run_without_promotion_keeps_a_half_done_release_in_sight(ledger: Ledger) -> None:
     candidate = Candidate("1.1.0", "switched", Before("1.0.0", [], None))
     with ledger.locked():
         run = ledger.open_run("r1", "deploy", "anna@controller")
         ledger.update(current="1.0.0", candidate=candidate)
-        state = ledger.close_run(run, {}, accept=False)
+        state = ledger.close_run(run, {}, promote=False)
     assert (state.current, state.candidate, state.run) == ("1.0.0", candidate, None)
 
 

@@ -170,16 +170,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def unlock(self, moment: int | None) -> None:
         self.call(moment, lambda ledger: ledger.update(run=None), replace(self.model, run=None))
 
-    @rule(ago=AGO, moment=MOMENTS, accept=st.booleans())
-    def close_run(self, ago: int, moment: int | None, accept: bool) -> None:
+    @rule(ago=AGO, moment=MOMENTS, promote=st.booleans())
+    def close_run(self, ago: int, moment: int | None, promote: bool) -> None:
         then = replace(self.model, run=None)
-        if accept and then.candidate is not None:
+        if promote and then.candidate is not None:
             then = replace(then, current=then.candidate.version, candidate=None)
         token = self.token(ago)
         has_the_site = token == self.model.run
 
         def close(ledger: Ledger) -> None:
-            ledger.close_run(ledger.check_run(token), {"verdict": token}, accept=accept)
+            ledger.close_run(ledger.check_run(token), {"verdict": token}, promote=promote)
 
         self.call(moment, close, then if has_the_site else None)
         if has_the_site and self.model == then:

@@ -116,10 +116,10 @@ class World:
             raise Killed
         if self.fails is not None:
             self.leaves(self)
-            site.ledger.close_run(run, {}, accept=False)
+            site.ledger.close_run(run, {}, promote=False)
             raise self.fails
         site.ledger.update(current="1.0.0", candidate=None)
-        site.ledger.close_run(run, {}, accept=False)
+        site.ledger.close_run(run, {}, promote=False)
         self.sees = lambda: WELL
 
     def look(self) -> tuple[str, int]:
@@ -502,7 +502,7 @@ def test_it_looks_away_while_somebody_works_and_ends_when_another_release_stands
         run = other.open_run("r2", "deploy", "ben@controller", "1.2.0")
     assert world.look() == ("somebody is at work", 0)
     with other.locked():
-        other.close_run(run, {}, accept=False)
+        other.close_run(run, {}, promote=False)
         other.update(current="1.2.0")
     assert world.look() == ("1.1.0 stands no more", 0)
     assert world.site.ledger.state().watch is None

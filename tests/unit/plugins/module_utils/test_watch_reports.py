@@ -127,7 +127,7 @@ def test_a_deploy_hands_on_what_counts(world: Scanned) -> None:
         ledger.update(candidate=Candidate("1.1.0", "switched", before), current="1.0.0")
     told = {
         "run": {"token": run.token},
-        "accept": True,
+        "promote": True,
         "verdict": {},
         "observations": [],
         "keep": 5,

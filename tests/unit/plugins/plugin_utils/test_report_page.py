@@ -183,7 +183,7 @@ def test_a_step_that_failed_or_did_not_end_is_told(tmp_path: Path) -> None:
         run = story.ledger.open_run("20261116T200000Z-deploy", "deploy", "anna", "1.1.0")
         story.step("1.1.0", "stage", "build the images", 9.0, reason="no space left")
         story.ledger.journal({"plan": "rollback", "release": "1.1.0", "step": "stop the new code", "event": "begin"})
-        story.ledger.close_run(run, {}, accept=False)
+        story.ledger.close_run(run, {}, promote=False)
     stage, back = view(report(story, "1.1.0"))["phases"]
     assert (stage.tone, stage.steps) == ("bad", ("build the images: no space left",))
     assert (back.tone, back.steps) == ("bad", ("stop the new code: did not end",))
@@ -243,7 +243,7 @@ def replaced(story: Story) -> None:
 def not_in(story: Story) -> None:
     with story.ledger.locked():
         run = story.ledger.open_run("20261116T200000Z-deploy", "deploy", "anna", "1.1.0")
-        story.ledger.close_run(run, {}, accept=False)
+        story.ledger.close_run(run, {}, promote=False)
 
 
 @pytest.mark.parametrize(
