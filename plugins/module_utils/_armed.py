@@ -21,7 +21,7 @@ def arming(site: Site, application: dict[str, Any], version: str, timeout: float
 
     :param application: the profile as it was given; the login stays out of it, the way back needs none.
     :param timeout: seconds of silence after which it does.
-    :param undo_timeout: seconds that undoing the migrations may take.
+    :param undo_timeout: seconds for one command that undoes migrations.
     """
     guard = Guard(site)
     secret = ("login", "watch")

@@ -108,7 +108,7 @@ def begin(  # noqa: PLR0913, PLR0917 - what a watch is told
     """Let the host look after `version` from now on; returns why it does not, where it cannot.
 
     :param application: the profile as it was given, with the login: the pages lie behind it.
-    :param undo_timeout: seconds that undoing the migrations may take.
+    :param undo_timeout: seconds for one command that undoes migrations.
     :param security: what counts of the reports of scanners, as `Policy` has it; empty for its defaults.
     """
     policy = site.profile.watch

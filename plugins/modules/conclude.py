@@ -37,7 +37,7 @@ options:
     type: dict
     default: {}
   undo_timeout:
-    description: Seconds that undoing the migrations may take, should the host take the release back.
+    description: Seconds for one command that undoes migrations, should the host take the release back.
     type: float
     default: 3600
   keep:

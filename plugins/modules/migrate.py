@@ -23,7 +23,7 @@ options:
     type: float
     default: 3600
   undo_timeout:
-    description: Seconds that undoing them may take, should the host have to do it by itself.
+    description: Seconds for one command that undoes migrations, should the host take the release back.
     type: float
     default: 3600
 extends_documentation_fragment:

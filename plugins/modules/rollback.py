@@ -30,7 +30,7 @@ options:
     choices: [auto, back, keep]
     default: auto
   timeout:
-    description: Seconds that undoing the migrations may take.
+    description: Seconds for one command that undoes migrations.
     type: float
     default: 3600
 extends_documentation_fragment:

@@ -8,6 +8,9 @@ import pytest
 
 from tests.unit.plugins.fleet import play
 
+# The modules that undo migrations or let the host do it, and what they call the seconds for one command.
+UNDO_TIMEOUTS = {"migrate": "undo_timeout", "rollback": "timeout", "conclude": "undo_timeout"}
+
 
 @pytest.mark.timeout(300)
 def test_what_is_watched_once_more_counts_no_line_twice_and_all_that_was_seen_is_recorded(tmp_path: Path) -> None:
@@ -21,3 +24,14 @@ def test_what_is_watched_once_more_counts_no_line_twice_and_all_that_was_seen_is
     (concluded,) = (item for item in run.given if item["module"] == "conclude")
     seen = [item["value"] for item in concluded["observations"] if item["subject"] == "/agents"]
     assert seen == [0.1, 0.1, 6.0, 0.1]
+
+
+@pytest.mark.timeout(300)
+def test_what_several_roles_go_by_is_said_once(tmp_path: Path) -> None:
+    run = play(tmp_path, ["bad"], rollback_timeout=77, backup_keep=2, backup_keep_days=9)
+    assert run.outcomes == ["taken back"], run.printed
+    given = {item["module"]: item for item in run.given}
+    undone = {name: given[name].get(key) for name, key in UNDO_TIMEOUTS.items()}
+    assert undone == dict.fromkeys(UNDO_TIMEOUTS, 77)
+    kept = [(given[name]["keep"], given[name]["keep_days"]) for name in ("backup", "conclude")]
+    assert kept == [(2, 9), (2, 9)]
