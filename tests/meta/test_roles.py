@@ -6,11 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.slipway.release.plugins.module_utils.arguments import RETENTION_ARGUMENTS
+from ansible_collections.slipway.release.plugins.modules import conclude, migrate, rollback
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -26,6 +29,19 @@ def load(path: Path) -> dict[str, Any]:
 def entry_points(role: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = load(role / "meta/argument_specs.yml")["argument_specs"]
     return found
+
+
+def played(part: object) -> Iterator[tuple[str, str]]:
+    """Every role that a part of a playbook plays, with its entry point."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key in {"ansible.builtin.import_role", "ansible.builtin.include_role"}:
+                yield value["name"], value.get("tasks_from", "main")
+            else:
+                yield from played(value)
+    elif isinstance(part, list):
+        for item in part:
+            yield from played(item)
 
 
 @each_role
@@ -44,6 +60,14 @@ def test_a_default_in_the_specification_is_the_default(role: Path) -> None:
                 assert item["default"] == defaults[name], name
 
 
+def test_a_default_that_other_roles_leave_to_their_modules_is_the_modules_own() -> None:
+    backup = load(ROOT / "roles/backup/defaults/main.yml")
+    assert backup == {f"backup_{name}": option["default"] for name, option in RETENTION_ARGUMENTS.items()}
+    seconds = load(ROOT / "roles/rollback/defaults/main.yml")["rollback_timeout"]
+    assert rollback.ARGUMENTS["timeout"]["default"] == seconds
+    assert [module.ARGUMENTS["undo_timeout"]["default"] for module in (conclude, migrate)] == [seconds, seconds]
+
+
 @each_role
 def test_public_variables_bear_the_role_s_name(role: Path) -> None:
     names = {name for entry in entry_points(role).values() for name in entry["options"]}
@@ -52,10 +76,12 @@ def test_public_variables_bear_the_role_s_name(role: Path) -> None:
 
 @each_role
 def test_every_entry_point_has_a_task_file_and_is_used(role: Path) -> None:
-    used = "".join(path.read_text() for path in [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")])
+    used = set()
+    for path in [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]:
+        used |= set(played(yaml.safe_load(path.read_text())))
     for name in entry_points(role):
         assert (role / f"tasks/{name}.yml").exists()
-    assert f"slipway.release.{role.name}\n" in used
+        assert (f"slipway.release.{role.name}", name) in used
 
 
 @each_role
