@@ -35,3 +35,34 @@ def test_what_several_roles_go_by_is_said_once(tmp_path: Path) -> None:
     assert undone == dict.fromkeys(UNDO_TIMEOUTS, 77)
     kept = [(given[name]["keep"], given[name]["keep_days"]) for name in ("backup", "conclude")]
     assert kept == [(2, 9), (2, 9)]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("playbook", "story", "variables", "calls"),
+    [
+        ("deploy", "bad", {}, ["rollback", "probe", "probe", "conclude"]),
+        ("deploy", "never in", {}, ["stage", "rollback", "conclude"]),
+        ("rollback", "good", {}, ["preflight", "rollback", "probe", "probe", "conclude"]),
+        ("rollback", "never in", {}, ["preflight", "rollback", "probe", "probe", "conclude"]),
+        ("restore", "good", {"restore_backup": "7"}, ["preflight", "restore", "probe", "probe", "conclude"]),
+    ],
+)
+def test_what_came_back_is_proven_by_what_was_written_since(
+    tmp_path: Path, playbook: str, story: str, variables: dict[str, object], calls: list[str]
+) -> None:
+    run = play(tmp_path, [story], playbook=playbook, **variables)
+    assert run.calls[-len(calls) :] == [f"site1 {name}" for name in calls], run.printed
+    given = run.given[-len(calls) :]
+    proving = [(item["probes"], item.get("since")) for item in given if item["module"] == "probe"]
+    assert [since for _, since in proving] == [None, "2026-11-23T08:05:00Z"][: len(proving)]
+    assert [probes == ["warm"] for probes, _ in proving] == [True, False][: len(proving)]
+
+
+@pytest.mark.timeout(300)
+def test_a_release_that_came_back_and_is_not_well_fails_the_run(tmp_path: Path) -> None:
+    run = play(tmp_path, ["down"], playbook="rollback")
+    assert run.code != 0
+    assert "R2 Critical functionality broken: worker: exited" in run.printed
+    (concluded,) = (item for item in run.given if item["module"] == "conclude")
+    assert concluded["verdict"]["overall"] == "rollback"

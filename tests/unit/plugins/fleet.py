@@ -1,4 +1,4 @@
-"""Plays the real deploy.yml with all its roles for a fleet on this machine; what reaches a host is told by a story."""
+"""Plays a real playbook with all its roles for a fleet on this machine; what reaches a host is told by a story."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
     def stage(self, site, story, stands):
         if story == "slow":
             time.sleep(1.5)
-        return {"changed": True}
+        return {"failed": True, "msg": "no room"} if story == "never in" else {"changed": True}
 
     def backup(self, site, story, stands):
         return {"observations": []}
@@ -70,6 +70,10 @@ class ActionModule(ActionBase):
     def probe(self, site, story, stands):
         bakes = not self._task.args.get("run")
         found = [seen("service", "web"), seen("page", "/campaigns")]
+        if story == "down":
+            found.append(seen("service", "worker", ok=False, detail="exited"))
+        if story == "cold":
+            found.append(seen("cache", "agents", ok=False, detail="no such key"))
         if story == "slow page":
             looks = (DIRECTORY / "calls").read_text().count(" probe")
             # slow in the third call, which is monitor's
@@ -80,7 +84,10 @@ class ActionModule(ActionBase):
 
     def rollback(self, site, story, stands):
         stands.write_text("1.1.0")
-        return {"taken_back": "1.2.0", "standing": "1.1.0", "since": "2026-11-23T08:00:00Z", "observations": []}
+        taken_back = None if story == "never in" else "1.2.0"
+        return {"taken_back": taken_back, "standing": "1.1.0", "since": "2026-11-23T08:05:00Z", "observations": []}
+
+    restore = rollback
 
     def conclude(self, site, story, stands):
         concluded = stands.read_text()
@@ -148,14 +155,16 @@ def environment(directory: Path) -> dict[str, str]:
     return {"ANSIBLE_COLLECTIONS_PATH": str(collection(directory)), "FLEET_DIRECTORY": str(directory)}
 
 
-def play(directory: Path, stories: list[str], *options: str, **variables: object) -> Played:
-    """Deploy 1.2.0 to as many sites as there are stories."""
+def play(
+    directory: Path, stories: list[str], *options: str, playbook: str = "deploy", **variables: object
+) -> Played:
+    """Deploy 1.2.0 to as many sites as there are stories, or play another playbook there."""
     done = ansible_playbook(
         directory / "records",
         "-i",
         written(directory, stories, **variables),
         *options,
-        ROOT / "playbooks/deploy.yml",
+        ROOT / f"playbooks/{playbook}.yml",
         directory=directory,
         timeout=900,
         environment=environment(directory),
