@@ -79,7 +79,7 @@ class Request:
     """What to look at.
 
     :param kinds: some of KINDS.
-    :param since: a health document made before this moment is no evidence, and what was logged before is old.
+    :param since: a health document made before this moment counts as unhealthy, and what was logged before is old.
     :param looks: how often the kinds that only read are looked at.
     :param interval: seconds from the beginning of one look to that of the next.
     :param check_mode: write nothing: no flow that writes, no key deleted.
