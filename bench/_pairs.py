@@ -1,10 +1,11 @@
-"""Interleaved pairs of measurements, their medians and spread, and one JSON object as the last line."""
+"""Interleaved pairs of measurements, their medians and spread, and the result as the last line."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable
+
+from bench._results import Line
 
 PAIRS = 5
 
@@ -39,14 +40,4 @@ def compare(  # noqa: PLR0913 - what a comparison consists of
     mine, other = (statistics.median(column) for column in zip(*measured, strict=True))
     ok = holds() and upper <= bar
     print(f"{name}: ratio {ratio:.2f} ({lower:.2f} to {upper:.2f}), bar {bar}: {'ok' if ok else 'NOT OK'}")
-    result = {
-        "name": name,
-        "ours": round(mine, 3),
-        "peer": round(other, 3),
-        "unit": "s",
-        "ratio": round(ratio, 3),
-        "bar": bar,
-        "ok": ok,
-    }
-    print(json.dumps(result), flush=True)
-    return 0 if ok else 1
+    return 0 if Line.of(name, "s", (mine, other), bar=bar, ok=ok, ratio=ratio).tell() else 1

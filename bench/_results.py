@@ -1,17 +1,20 @@
-"""Results of benchmarks: read from what they print, kept, and shown as a table and a plot."""
+"""Results of benchmarks: printed, read from what was printed, kept, and shown as a table and a plot."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 
-KEYS = {"name", "ours", "peer", "unit", "ratio", "bar", "ok"}
-# Lines whose bar is for our own figure; that of all others is for the ratio.
-OF_OURS = re.compile(r"availability( .* (failed|lost or doubled|longest))?|judge( errors)?")
+OURS, RATIO = "ours", "ratio"  # what a bar is of
+KEYS = {"name", "ours", "peer", "unit", "ratio", "bar", "ok", "bar_of"}
+# Lines that were kept before they said what their bar is of: these are of our own figure, all others of the ratio.
+OLD_OF_OURS = re.compile(r"availability( .* (failed|lost or doubled|longest))?|judge( errors)?")
+DIGITS = 4  # behind the point of a figure
 SHORT = 10  # digits of a commit
 LONGEST = 2.0  # the ratio at which a bar of the plot is cut
 LABEL, TRACK, FIGURE, ROW, HEAD = 290, 360, 190, 26, 58  # lengths in the plot, in pixels
@@ -41,9 +44,10 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of JSON that a benchmark printed.
+    """One line of JSON that a benchmark prints.
 
     :param ratio: None where the peer's figure is 0 or not known.
+    :param bar_of: OURS or RATIO: which of the two may be at most the bar.
     """
 
     name: str
@@ -53,11 +57,38 @@ class Line:
     ratio: float | None
     bar: float
     ok: bool
+    bar_of: str = RATIO
+
+    @classmethod
+    def of(  # noqa: PLR0913 - what a line consists of
+        cls,
+        name: str,
+        unit: str,
+        figures: tuple[float, float],
+        *,
+        bar: float,
+        ok: bool,
+        bar_of: str = RATIO,
+        ratio: float | None = None,
+    ) -> Line:
+        """The line of two figures, ours and the peer's. One that is not finite is not known.
+
+        :param ratio: where it is not that of the two figures.
+        """
+        ours, peer = (round(figure, DIGITS) if math.isfinite(figure) else None for figure in figures)
+        if ratio is None and ours is not None and peer:
+            ratio = figures[0] / figures[1]
+        return cls(name, ours, peer, unit, None if ratio is None else round(ratio, DIGITS), bar, ok, bar_of)
+
+    def tell(self) -> bool:
+        """Print the line; returns whether it is ok."""
+        print(json.dumps(asdict(self)), flush=True)
+        return self.ok
 
     @property
     def bar_ratio(self) -> float | None:
         """The bar as a ratio to the peer; None where there is none."""
-        if not OF_OURS.fullmatch(self.name):
+        if self.bar_of == RATIO:
             return self.bar
         return self.bar / self.peer if self.peer else None
 
@@ -93,13 +124,14 @@ def _line(found: Mapping[str, object]) -> Line | None:
         return value
 
     try:
-        bar, ok = figure("bar"), found["ok"]
-        if set(found) != KEYS or bar is None or not isinstance(ok, bool):
+        name, bar, ok = str(found["name"]), figure("bar"), found["ok"]
+        bar_of = str(found.get("bar_of", OURS if OLD_OF_OURS.fullmatch(name) else RATIO))
+        if {*found, "bar_of"} != KEYS or bar is None or not isinstance(ok, bool) or bar_of not in {OURS, RATIO}:
             return None
         ours, peer, ratio = figure("ours"), figure("peer"), figure("ratio")
     except (KeyError, TypeError):
         return None
-    return Line(str(found["name"]), ours, peer, str(found["unit"]), ratio, bar, ok)
+    return Line(name, ours, peer, str(found["unit"]), ratio, bar, ok, bar_of)
 
 
 def judged(of: Circumstances, printed: Iterable[str], code: int) -> Run:
@@ -175,7 +207,7 @@ def table(runs: Sequence[Run], commit: str, machine: str, benchmarks: Sequence[s
 
 
 def _row(line: Line, measured: str) -> str:
-    bar = f"ours at most {line.bar:g}" if OF_OURS.fullmatch(line.name) else f"{line.bar:g}"
+    bar = f"ours at most {line.bar:g}" if line.bar_of == OURS else f"{line.bar:g}"
     verdict = "ok" if line.ok else "**NOT OK**"
     figures = f"{_number(line.ours)}, {_number(line.peer)} {_cell(line.unit)}"
     return f"| {_cell(line.name)} | {_number(line.ratio)} | {bar} | {verdict} | {figures} | {measured} |"

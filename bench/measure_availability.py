@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 import yaml
 
 from bench._arena import NAME, Arena, stop_when_told
+from bench._results import OURS, Line
 from lab import evidence, swarm
 from lab import host as hosts
 from lab._common import ROOT
@@ -268,25 +269,6 @@ def tell(name: str, figures: Figures) -> None:
     print(f"  subscribers: longest {effects.gap:.1f} s without, {effects.missed} broadcasts missed", flush=True)
 
 
-def result(name: str, unit: str, values: tuple[float, float], *, bar: float, ok: bool) -> bool:
-    """Print one line of JSON; returns `ok`.
-
-    :param values: ours and the peer's.
-    """
-    mine, other = values
-    line = {
-        "name": name,
-        "ours": round(mine, 3),
-        "peer": round(other, 3),
-        "unit": unit,
-        "ratio": round(mine / other, 3) if other else None,
-        "bar": bar,
-        "ok": ok,
-    }
-    print(json.dumps(line), flush=True)
-    return ok
-
-
 def judge(drain: str, mine: Figures, plain: Figures) -> list[bool]:
     """Print how a drain mode stands to each bar; says which hold."""
     name = f"availability {drain}"
@@ -294,12 +276,13 @@ def judge(drain: str, mine: Figures, plain: Figures) -> list[bool]:
     wrong = mine.effects.lost_or_doubled, plain.effects.lost_or_doubled
     longest = mine.whole.longest, plain.whole.longest
     p99 = mine.moving.p99, mine.control.p99 if mine.control else 0.0
-    return [
-        result(f"{name} failed", "requests", failed, bar=0, ok=failed[0] == 0),
-        result(f"{name} lost or doubled", "writes and jobs", wrong, bar=0, ok=wrong[0] == 0),
-        result(f"{name} longest", "s", longest, bar=BAR_LONGEST, ok=longest[0] < BAR_LONGEST),
-        result(f"{name} p99 to control", "s", p99, bar=BAR_P99, ok=0 < p99[0] <= BAR_P99 * p99[1]),
+    lines = [
+        Line.of(f"{name} failed", "requests", failed, bar=0, ok=failed[0] == 0, bar_of=OURS),
+        Line.of(f"{name} lost or doubled", "writes and jobs", wrong, bar=0, ok=wrong[0] == 0, bar_of=OURS),
+        Line.of(f"{name} longest", "s", longest, bar=BAR_LONGEST, ok=longest[0] < BAR_LONGEST, bar_of=OURS),
+        Line.of(f"{name} p99 to control", "s", p99, bar=BAR_P99, ok=0 < p99[0] <= BAR_P99 * p99[1]),
     ]
+    return [line.tell() for line in lines]
 
 
 def main() -> int:
@@ -317,8 +300,7 @@ def main() -> int:
     failed = sum(figures.whole.failed for figures in found.values()), plain.whole.failed
     # a peer without a failure means that the load sees none
     ok = all(held) and plain.whole.failed > 0
-    result("availability", "failed requests", failed, bar=0, ok=ok)
-    return 0 if ok else 1
+    return 0 if Line.of("availability", "failed requests", failed, bar=0, ok=ok, bar_of=OURS).tell() else 1
 
 
 if __name__ == "__main__":

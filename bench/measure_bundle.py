@@ -36,6 +36,7 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_writer imp
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 
 from bench._pairs import compare
+from bench._results import Line
 from lab._common import ROOT, program, run
 
 if TYPE_CHECKING:
@@ -221,12 +222,10 @@ def alone(work: Callable[..., tuple[float, int]], *given: object) -> tuple[float
 
 def told(name: str, ours: int, peer: int, bar: float) -> bool:
     """Print one comparison of bytes; returns whether it holds."""
-    ok = ours <= bar * peer
-    ratio, verdict = round(ours / peer, 4), "ok" if ok else "NOT OK"
-    print(f"{name}: {ours / 1e6:.2f} beside {peer / 1e6:.2f} MB, ratio {ratio}, bar {bar}: {verdict}")
-    result = {"name": name, "ours": ours, "peer": peer, "unit": "B", "ratio": ratio, "bar": bar, "ok": ok}
-    print(json.dumps(result), flush=True)
-    return ok
+    line = Line.of(name, "B", (ours, peer), bar=bar, ok=ours <= bar * peer)
+    verdict = "ok" if line.ok else "NOT OK"
+    print(f"{name}: {ours / 1e6:.2f} beside {peer / 1e6:.2f} MB, ratio {line.ratio}, bar {bar}: {verdict}")
+    return line.tell()
 
 
 def size_of(directory: Path) -> int:

@@ -31,6 +31,7 @@ import yaml
 
 from bench._arena import NAME, SHOWN, stop_when_told
 from bench._pairs import compare
+from bench._results import Line
 from lab import engine, images
 from lab import host as hosts
 from lab._common import BUILD, LABEL, ROOT, run, told
@@ -314,7 +315,7 @@ def measure(scratch: Path, made: Path, sites: dict[str, dict[str, Any]]) -> int:
     calls = {number for one in runs for number in one.calls}
     good = len(calls) == 1
     most, fewest = max(calls), min(calls)
-    print(json.dumps(line("fleet calls", (most, fewest), "", CALLS_BAR, ok=good)), flush=True)
+    Line.of("fleet calls", "", (most, fewest), bar=CALLS_BAR, ok=good).tell()
     big, walls = max(runs, key=lambda one: one.sites), []
 
     def wide() -> float:
@@ -325,15 +326,8 @@ def measure(scratch: Path, made: Path, sites: dict[str, dict[str, Any]]) -> int:
     code = compare("fleet cpu", wide, lambda: deploy(FEW).cpu, CPU_BAR, pairs=PAIRS)
     slowest = max(walls, key=lambda one: one.wall / one.floor)
     holds = slowest.wall <= WALL_BAR * slowest.floor
-    print(json.dumps(line("fleet wall", (slowest.wall, slowest.floor), "s", WALL_BAR, ok=holds)), flush=True)
+    Line.of("fleet wall", "s", (slowest.wall, slowest.floor), bar=WALL_BAR, ok=holds).tell()
     return 0 if good and holds and code == 0 else 1
-
-
-def line(name: str, measured: tuple[float, float], unit: str, bar: float, *, ok: bool) -> dict[str, object]:
-    """One line of the results."""
-    ours, peer = measured
-    figures = {"ours": round(ours, 3), "peer": round(peer, 3), "unit": unit, "ratio": round(ours / peer, 3)}
-    return {"name": name, **figures, "bar": bar, "ok": ok}
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from ansible_collections.slipway.release.plugins.module_utils._sequential import
 
 from bench._days import DAY, Change, Days, Restlessness, days
 from bench._logged import Series, baseline, looks, noted, series
+from bench._results import OURS, Line
 from lab._common import ROOT
 
 SEEDS = 5
@@ -256,17 +257,6 @@ def tell(name: str, tries: Tries) -> tuple[float, float]:
     return false, median
 
 
-def result(name: str, unit: str, values: tuple[float, float], *, bar: float, ok: bool) -> None:
-    """Print one line of JSON.
-
-    :param values: ours and the peer's.
-    """
-    mine, other = (value if math.isfinite(value) else None for value in values)
-    ratio = round(mine / other, 3) if mine is not None and other else None
-    line = {"name": name, "ours": mine, "peer": other, "unit": unit, "ratio": ratio, "bar": bar, "ok": ok}
-    print(json.dumps(line), flush=True)
-
-
 def main() -> int:
     """Run the benchmark."""
     ways, agreed = started(), True
@@ -280,11 +270,11 @@ def main() -> int:
     false, errors = told["ours"]
     best = min(("Argo", "Kayenta"), key=lambda name: told[name][0])
     quick = errors <= BAR_ERRORS
-    result("judge errors", f"errors until found; the peer is {best}", (errors, told[best][1]), bar=BAR_ERRORS, ok=quick)
+    unit, figures = f"errors until found; the peer is {best}", (errors, told[best][1])
+    Line.of("judge errors", unit, figures, bar=BAR_ERRORS, ok=quick, bar_of=OURS).tell()
     ok = quick and agreed and false <= 2000 * BAR_FALSE
-    unit = f"false rollbacks in 2,000 days; the peer is {best}"
-    result("judge", unit, (round(false, 1), round(told[best][0], 1)), bar=2000 * BAR_FALSE, ok=ok)
-    return 0 if ok else 1
+    unit, figures = f"false rollbacks in 2,000 days; the peer is {best}", (false, told[best][0])
+    return 0 if Line.of("judge", unit, figures, bar=2000 * BAR_FALSE, ok=ok, bar_of=OURS).tell() else 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import sys
 import time
 
 from bench._arena import NAME, Arena, stop_when_told
+from bench._results import Line
 from bench.measure_deploy_overhead import standing
 from lab import host as hosts
 from lab.host import Host
@@ -32,14 +33,6 @@ def looks(made: Arena, since: float) -> list[dict[str, float]]:
     begun = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
     lines = map(json.loads, made.sh(f"cat {STATE}/watch/looks*.jsonl").splitlines())
     return [line["cost"] for line in lines if line["at"] >= begun]
-
-
-def result(name: str, unit: str, ours: float, whole: float, bar: float) -> bool:
-    """Print a figure as a share of a whole, beside its bar; returns whether it holds."""
-    ratio = ours / whole
-    line = {"name": name, "ours": round(ours, 4), "peer": whole, "unit": unit, "ratio": round(ratio, 4)}
-    print(json.dumps({**line, "bar": bar, "ok": ratio <= bar}), flush=True)
-    return ratio <= bar
 
 
 def breach(made: Arena) -> float:
@@ -73,10 +66,11 @@ def main() -> int:
         print(f"watch: {len(costs)} looks, {statistics.median(item['own'] for item in costs):.2f} s of processor each")
         print(f"watch: commands that it ran took {100 * commands:.2f} % of a core")
         print(f"watch: {breach(made):.0f} s from a breach until the release before is well, by the host alone")
-        held = [
-            result("watch memory", "MB", memory / 1e6, MOST_MEMORY / 1e6, 1.0),
-            result("watch", "of a core", own, 1.0, MOST_CPU),
+        lines = [
+            Line.of("watch memory", "MB", (memory / 1e6, MOST_MEMORY / 1e6), bar=1.0, ok=memory <= MOST_MEMORY),
+            Line.of("watch", "of a core", (own, 1.0), bar=MOST_CPU, ok=own <= MOST_CPU),
         ]
+        held = [line.tell() for line in lines]
         return 0 if all(held) else 1
     finally:
         hosts.remove(host)

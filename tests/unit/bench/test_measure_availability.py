@@ -74,7 +74,7 @@ def test_each_bar_can_be_missed(mine: Figures, held: list[bool], capsys: pytest.
     assert judge("haproxy", mine, figures(failed=50)) == held
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["ok"] for line in lines] == held
-    assert [set(line) for line in lines] == [{"name", "ours", "peer", "unit", "ratio", "bar", "ok"}] * 4
+    assert [line["bar_of"] for line in lines] == ["ours", "ours", "ours", "ratio"]
     assert lines[0]["peer"] == 50
 
 

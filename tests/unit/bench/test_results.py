@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bench._results import Circumstances, Line, Run, judged, keep, kept, latest, plot, read_line, table
+from bench._results import OURS, RATIO, Circumstances, Line, Run, judged, keep, kept, latest, plot, read_line, table
 
 COMMIT, OLD = "a" * 40, "b" * 40
 MACHINE = "2 x Some | Processor <9>"
 LOGS = Circumstances("logs", "2026-11-24T10:00:00+00:00", COMMIT, MACHINE)
 GOOD = Line("logs", 10.0, 20.0, "s", 0.5, 1.0, ok=True)
-BAD = Line("judge", 24.0, 240.0, "false rollbacks", 0.1, 12.0, ok=False)
+BAD = Line("judge", 24.0, 240.0, "false rollbacks", 0.1, 12.0, ok=False, bar_of=OURS)
 
 
 def printed(line: Line, **other: object) -> str:
@@ -24,6 +24,40 @@ def printed(line: Line, **other: object) -> str:
 def test_a_line_is_read_as_it_was_printed() -> None:
     assert read_line(printed(GOOD) + "\n") == GOOD
     assert read_line(printed(replace(GOOD, peer=0, ratio=None))) == replace(GOOD, peer=0, ratio=None)
+
+
+def test_what_is_told_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        Line.of("fleet wall", "s", (170.123456, 160.0), bar=1.15, ok=True),
+        Line.of("logs", "s", (10, 20), bar=1, ok=False, ratio=0.43219),
+        Line.of("availability", "failed requests", (3, 0), bar=0, ok=False, bar_of=OURS),
+        Line.of("judge errors", "errors until found", (float("inf"), 240), bar=60, ok=False, bar_of=OURS),
+    ]
+    assert [line.tell() for line in lines] == [True, False, False, False]
+    assert [read_line(text) for text in capsys.readouterr().out.splitlines()] == lines
+    assert [(line.ours, line.peer, line.ratio) for line in lines] == [
+        (170.1235, 160.0, 1.0633),
+        (10, 20, 0.4322),
+        (3, 0, None),
+        (None, 240, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, bar_of",
+    [
+        ("logs", RATIO),
+        ("judge", OURS),
+        ("judge errors", OURS),
+        ("availability", OURS),
+        ("availability haproxy longest", OURS),
+        ("availability haproxy p99 to control", RATIO),
+    ],
+)
+def test_what_the_bar_of_an_older_line_is_of_is_known_by_its_name(name: str, bar_of: str) -> None:
+    older = json.loads(printed(replace(GOOD, name=name)))
+    del older["bar_of"]
+    assert read_line(json.dumps(older)) == replace(GOOD, name=name, bar_of=bar_of)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +71,7 @@ def test_a_line_is_read_as_it_was_printed() -> None:
         printed(GOOD, ratio="0.5"),
         printed(GOOD, ratio=float("nan")),
         printed(GOOD, bar=None),
+        printed(GOOD, bar_of="peer"),
         "[" + printed(GOOD) + "]",
     ],
 )
