@@ -37,7 +37,7 @@ PROBES = (
 )
 # Subjects of the kind vulnerability: how many are new, and how many going back would bring back.
 VULNERABILITY, NEW, WAY_BACK = "vulnerability", "new", "way back"
-# Subjects of the kind log that were there before the release are SERVICE again DIGEST: WHAT.
+# An error in the logs that was there before the release too has the subject `SERVICE again DIGEST: LEVEL TEXT`.
 AGAIN = " again "
 
 

@@ -46,9 +46,9 @@ def warm(site: Site, containers: Sequence[Container]) -> None:
 
 
 def await_answers(site: Site, release: Release, containers: Sequence[Container]) -> None:
-    """Wait until those answer, whatever they answer, of which Docker cannot say when they do: without a health check.
+    """Wait until the containers without a health check answer, whatever they answer; Docker knows it of the others.
 
-    `rails new` writes none, and a server that is still booting resets each connection.
+    `rails new` writes no health check, and a server that is still booting resets each connection.
     """
     profile = site.profile
     deadline = time.monotonic() + ANSWERS_WITHIN
