@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import RLock
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar
 
 from . import _integrity as integrity
 from ._clock import Clock
@@ -38,38 +38,6 @@ from ._session import Session
 from ._site import Site
 from ._vulnerabilities import Evidence, Policy
 
-KINDS = (
-    "pages",
-    "health",
-    "flows",
-    "services",
-    "workers",
-    "data",
-    "caches",
-    "warm",
-    "exposure",
-    "vulnerabilities",
-    "jobs",
-    "queries",
-    "figures",
-    "logs",
-)
-_PROBES = {
-    "pages": "page",
-    "health": "health",
-    "flows": "flow",
-    "services": "service",
-    "workers": "worker",
-    "data": "data",
-    "caches": "cache",
-    "warm": "cache",
-    "exposure": "exposure",
-    "vulnerabilities": "vulnerability",
-    "jobs": "job",
-    "queries": "query",
-    "figures": "figure",
-    "logs": "log",
-}
 # These may write, or a scanner takes long, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm", "vulnerabilities"})
 
@@ -179,29 +147,14 @@ class Prober:
         )
 
     def _guarded(self, kind: str, request: Request) -> Findings:
-        probes: dict[str, Callable[[Request], Findings]] = {
-            "pages": self._pages,
-            "health": self._health,
-            "flows": self._flows,
-            "services": self._services,
-            "workers": self._workers,
-            "data": self._data,
-            "caches": lambda asked: self._caches(asked, refresh=False),
-            "warm": lambda asked: self._caches(asked, refresh=not asked.check_mode),
-            "exposure": self._exposure,
-            "vulnerabilities": self._vulnerabilities,
-            "jobs": self._jobs,
-            "queries": self._queries,
-            "figures": self._figures,
-            "logs": self._logs,
-        }
+        probe, look = self.BY_KIND[kind]
         try:
-            return probes[kind](request)
+            return look(self, request)
         except SlipwayError as error:
-            return _only([unseen(_PROBES[kind], kind, error, self.clock)])
+            return _only([unseen(probe, kind, error, self.clock)])
         except Exception as error:  # noqa: BLE001 a probe that breaks saw nothing; the others still count
             reason = SlipwayError(f"{type(error).__name__} in the probe: {error}")
-            return _only([unseen(_PROBES[kind], kind, reason, self.clock)])
+            return _only([unseen(probe, kind, reason, self.clock)])
 
     def _pages(self, _request: Request) -> Findings:
         pages = self.profile.pages
@@ -380,7 +333,10 @@ class Prober:
         observations, self.counted["logs"] = probe_logs(self._site, since, self.before(), self.clock)
         return _only(observations)
 
-    def _caches(self, _request: Request, *, refresh: bool) -> Findings:
+    def _warm(self, request: Request) -> Findings:
+        return self._caches(request, refresh=not request.check_mode)
+
+    def _caches(self, _request: Request, *, refresh: bool = False) -> Findings:
         cache = self.profile.services.cache
         if cache is None or not self.profile.caches:
             return _only([])
@@ -394,6 +350,27 @@ class Prober:
     def _scrubbed(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         details = self._site.hidden([scrubbed(item.detail, self.secrets) for item in observations])
         return tuple(replace(item, detail=detail) for item, detail in zip(observations, details))
+
+    # By kind: what its observations are called, and who makes them.
+    BY_KIND: ClassVar[dict[str, tuple[str, Callable[[Prober, Request], Findings]]]] = {
+        "pages": ("page", _pages),
+        "health": ("health", _health),
+        "flows": ("flow", _flows),
+        "services": ("service", _services),
+        "workers": ("worker", _workers),
+        "data": ("data", _data),
+        "caches": ("cache", _caches),
+        "warm": ("cache", _warm),
+        "exposure": ("exposure", _exposure),
+        "vulnerabilities": ("vulnerability", _vulnerabilities),
+        "jobs": ("job", _jobs),
+        "queries": ("query", _queries),
+        "figures": ("figure", _figures),
+        "logs": ("log", _logs),
+    }
+
+
+KINDS = tuple(Prober.BY_KIND)
 
 
 def _only(observations: Iterable[Observation]) -> Findings:

@@ -98,6 +98,9 @@ def test_a_module_says_what_it_takes_and_the_library_what_it_does(name: str) -> 
     documented = yaml.safe_load(module.DOCUMENTATION)
     own = set(documented.get("options", {}))
     assert own <= set(module.ARGUMENTS) <= own | {"application", "environment", "run", *RETENTION_ARGUMENTS}
+    for option in own:
+        taken, said = (sorted(item[option].get("choices", [])) for item in (module.ARGUMENTS, documented["options"]))
+        assert taken == said, option
     assert (ROOT / f"plugins/module_utils/_call_{name}.py").is_file()
 
 
