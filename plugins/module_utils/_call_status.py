@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._gates import facts
 from ._host_module import Module
 from ._site import Site
+from ._status import facts
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:

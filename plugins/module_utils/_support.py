@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ._bounded import bounded
 from ._errors import SlipwayError
-from ._gates import facts
 from ._ledger import entries
 from ._probe_logs import read_logs
 from ._profile import secrets as secret_values
 from ._redact import Redactor, known_secrets
+from ._status import facts
 from ._support_archive import LARGEST, Support, fits
 
 if TYPE_CHECKING:

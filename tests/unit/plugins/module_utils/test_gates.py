@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _gates
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._evidence import RELEASE_GATES
-from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Answer, Gates, Request, facts, look
-from ansible_collections.slipway.release.plugins.module_utils._ledger import Armed, Before, Candidate, Ledger, Release
+from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Answer, Gates, Request, look
+from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
 from ansible_collections.slipway.release.plugins.module_utils._profile import JobPolicy, Profile, Proxy
@@ -388,29 +387,6 @@ def test_files_of_two_releases_are_no_reason_to_refuse_what_mends_them(tmp_path:
     assert {gates.checkout(), gates.compose_files(), gates.ports()} == {
         "not looked at: files of two releases are in place"
     }
-
-
-def test_status_names_the_command_that_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _name: None)
-    place = site(tmp_path)
-    place.backups = tmp_path / "backups"
-    cast("Any", place).database = SimpleNamespace(kept=list)
-    ledger = place.ledger
-    assert facts(place)["next"] == "ansible-playbook deploy.yml"
-    with ledger.locked():
-        run = ledger.open_run("r0", "deploy", "anna@controller", "1.1.0", 900)
-        ledger.update(
-            candidate=Candidate("1.1.0", "migrating", Before("1.0.0", [], None)), armed=Armed("1.1.0", 900, time.time())
-        )
-    seen = facts(place)
-    assert "wait for it; should it have died, anna@controller now and anybody in 900 s" in seen["next"]
-    assert seen["armed"] == {"release": "1.1.0", "timeout": 900, "seconds_left": 900}
-    with ledger.locked():
-        ledger.update(run=replace(run, last_seen=time.time() - 1000, boot=""))
-    seen = facts(place)
-    assert seen["next"].startswith("ansible-playbook deploy.yml -e release_version=1.1.0 to go on")
-    assert seen["next"].endswith("or ansible-playbook rollback.yml")
-    assert seen["armed"]["seconds_left"] == 0
 
 
 def test_a_vault_that_differs_from_what_runs_is_not_passed_over(tmp_path: Path) -> None:
