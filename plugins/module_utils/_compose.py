@@ -404,9 +404,8 @@ class Compose:
             # Compose doubles each `$`, so that what it prints could be a Compose file
             model: dict[str, Any] = json.loads(self.call("config", "--format", "json").stdout.replace("$$", "$"))
         except CommandError as error:
-            reason = error.output.splitlines()[-1] if error.output else str(error)
             raise SlipwayError(
-                f"Compose refuses {', '.join(self._profile.compose_files)} in {self._source}: {reason}"
+                f"Compose refuses {', '.join(self._profile.compose_files)} in {self._source}: {error.reason}"
             ) from error
         return model
 

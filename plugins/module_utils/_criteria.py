@@ -214,9 +214,7 @@ def _criterion(reader: Reader) -> Criterion | None:
     attempted = reader.texts("attempted", one_of(PROBES))
     over = reader.number("over", 0, least=0, most=_HIGHEST) if reader.has("over") else None
     unit = reader.text("unit")
-    looks = reader.number("looks", 1, least=1, most=_MOST_LOOKS) or 1
-    if looks != int(looks):
-        reader.problem("looks", f"must be a whole number, not {looks:g}")
+    looks = reader.whole("looks", Criterion.looks, least=1, most=_MOST_LOOKS) or Criterion.looks
     if given == []:
         reader.problem("probes", "must name at least one kind of observation")
     counts = reader.inside("counts", _counts)
@@ -230,7 +228,7 @@ def _criterion(reader: Reader) -> Criterion | None:
         reader.problem("attempted", "must be among probes")
     if identity is None or title is None:
         return None
-    return Criterion(identity, title, mode or "enforce", probes, over, unit, int(looks), required, attempted, counts)
+    return Criterion(identity, title, mode or "enforce", probes, over, unit, looks, required, attempted, counts)
 
 
 def _counts(reader: Reader) -> Counts | None:

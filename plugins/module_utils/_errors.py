@@ -69,7 +69,7 @@ class RefusedError(SlipwayError):
 
 
 class CommandError(SlipwayError):
-    """A command on the host ended with a failure.
+    """A command on the host ended with a failure; `reason` is its last line, or how it ended where it printed none.
 
     :param argv: the command, without its environment.
     :param returncode: its exit code; None when it ran out of time.
@@ -81,9 +81,10 @@ class CommandError(SlipwayError):
         self.returncode = returncode
         self.output = output.strip()
         ended = "ran out of time" if returncode is None else f"ended with code {returncode}"
+        message = f"{' '.join(argv)[:COMMAND_WIDTH]} {ended}"
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        reason = f": {lines[-1]}" if lines else ""
-        super().__init__(bounded(f"{' '.join(argv)[:COMMAND_WIDTH]} {ended}{reason}", MESSAGE_WIDTH))
+        self.reason = lines[-1] if lines else message
+        super().__init__(bounded(f"{message}: {self.reason}" if lines else message, MESSAGE_WIDTH))
 
     @property
     def not_started(self) -> bool:

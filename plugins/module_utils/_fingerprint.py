@@ -16,9 +16,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Callable
+from typing import Any
 
-Query = Callable[[str], "list[list[str]]"]
+from ._database_facts import Query, literal, quoted
 
 # Bytes of a table above which its rows are sampled.
 SAMPLE_ABOVE = 1 << 30
@@ -176,8 +176,8 @@ def only_rows_of(query: Query, before: Fingerprint, after: Fingerprint, database
 
 def count_values(query: Query, columns: Sequence[tuple[str, str]]) -> list[int]:
     """How many values other than NULL each column holds; a column is a qualified table and a name, which is there."""
-    tables = {name: f"{_quoted(schema)}.{_quoted(table)}" for schema, table, name in _parts(query)}
-    selects = [f"SELECT count({_quoted(column)}) FROM {tables[table]};" for table, column in columns]
+    tables = {name: f"{quoted(schema)}.{quoted(table)}" for schema, table, name in _parts(query)}
+    selects = [f"SELECT count({quoted(column)}) FROM {tables[table]};" for table, column in columns]
     return [int(row[0]) for row in query("\n".join([_SETTINGS, *selects]))] if selects else []
 
 
@@ -199,21 +199,21 @@ class _Shape:
 
     def select(self, among: str | None) -> str:
         """The statement that gives the table's name, its number of rows and the checksums of its columns."""
-        key = f"hashtextextended(concat_ws('|', {', '.join(f't.{_quoted(item)}::text' for item in self.keys)}), 0)"
-        table = f"ONLY {_quoted(self.schema)}.{_quoted(self.name)} t"
+        key = f"hashtextextended(concat_ws('|', {', '.join(f't.{quoted(item)}::text' for item in self.keys)}), 0)"
+        table = f"ONLY {quoted(self.schema)}.{quoted(self.name)} t"
         hashed = f"(SELECT {key if self.keys else '0'} AS slipway_key, t.* FROM {table}) t"
         chosen = f" FILTER (WHERE mod(t.slipway_key, {self.one_in}) = 0)" if self.one_in > 1 else ""
         sums = ", ".join(
-            f"coalesce(sum(hashtextextended(t.{_quoted(item)}::text, t.slipway_key)){chosen}, 0)::text"
+            f"coalesce(sum(hashtextextended(t.{quoted(item)}::text, t.slipway_key)){chosen}, 0)::text"
             for item in self.columns
         )
         rows = ""
         if among is not None:
             # the server's own user on the host is no role of it
             there = f"format('dbname={among} user=''%s'' port=%s', current_user, current_setting('port'))"
-            remote = f"dblink({there}, {_literal(f'SELECT {key} FROM {table}')})"
+            remote = f"dblink({there}, {literal(f'SELECT {key} FROM {table}')})"
             rows = f" WHERE t.slipway_key IN (SELECT o.slipway_key FROM {remote} AS o (slipway_key bigint))"
-        name = _literal(self.full)
+        name = literal(self.full)
         return f"SELECT {name}, count(*), ARRAY[{sums}]::text[]::text FROM {hashed}{rows};"
 
 
@@ -238,14 +238,6 @@ def _tables(
         values = sums.strip("{}").split(",") if known[full].columns else []
         tables[full] = Table(int(rows), dict(zip(known[full].columns, values)), known[full].one_in)
     return tables
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def differences(before: Fingerprint, after: Fingerprint) -> list[str]:

@@ -174,9 +174,8 @@ class Gates:
         try:
             version = self.site.runner.run(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.strip()
         except CommandError as error:
-            reason = error.output.splitlines()[-1] if error.output else "no answer"
             raise SlipwayError(
-                f"the Docker engine does not answer ({reason}): start it, or let this user reach it"
+                f"the Docker engine does not answer ({error.reason}): start it, or let this user reach it"
             ) from error
         if int(version.split(".")[0]) < MINIMUM_ENGINE:
             raise SlipwayError(f"Docker Engine is {version}: version {MINIMUM_ENGINE} or later is needed")
@@ -249,10 +248,9 @@ class Gates:
         try:
             commit = self.commit
         except CommandError as error:
-            reason = error.output.splitlines()[-1] if error.output else str(error)
             raise SlipwayError(
-                f"the repository {url} cannot be read from the host ({reason}): mend application.repository.url or "
-                "its access"
+                f"the repository {url} cannot be read from the host ({error.reason}): mend application.repository.url "
+                "or its access"
             ) from error
         if commit is None:
             raise SlipwayError(
@@ -303,9 +301,8 @@ class Gates:
                 self._check_migrations_are_known()
             return seen  # noqa: TRY300 - what is refused above is no CommandError
         except CommandError as error:
-            reason = error.output.splitlines()[-1] if error.output else str(error)
             raise SlipwayError(
-                f"database {self.profile.database.name} does not answer as {self.profile.database.user}: {reason}"
+                f"database {self.profile.database.name} does not answer as {self.profile.database.user}: {error.reason}"
             ) from error
 
     def _check_migrations_are_known(self) -> None:

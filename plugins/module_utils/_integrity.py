@@ -131,8 +131,7 @@ def look(site: Site, before: Mapping[str, Any]) -> list[Observation]:
         try:
             count = _broken(site, item.sql)
         except CommandError as error:
-            reason = error.output.splitlines()[-1] if error.output else str(error)
-            seen.append(_observed(site, item.name, None, None, f"could not be looked at: {reason}"))
+            seen.append(_observed(site, item.name, None, None, f"could not be looked at: {error.reason}"))
             continue
         detail = f"{count} rows break it" if count else "holds"
         if known:

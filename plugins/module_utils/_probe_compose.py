@@ -49,9 +49,7 @@ def probe_services(
 
 def unseen(probe: str, subject: str, error: SlipwayError, clock: Clock) -> Observation:
     """Say that something could not be looked at, which is neither good nor bad."""
-    reason = str(error)
-    if isinstance(error, CommandError) and error.output:
-        reason = error.output.splitlines()[-1]
+    reason = error.reason if isinstance(error, CommandError) else str(error)
     return Observation(
         probe, subject, timestamp(clock.now()), None, None, ok=None, detail=f"could not be seen: {reason}"
     )

@@ -551,7 +551,7 @@ def _profile(reader: Reader) -> Profile | None:
         "env_file": reader.text("env_file", _relative, default=".env"),
         "required_variables": reader.texts("required_variables", _variable),
         "boot_variables": reader.texts("boot_variables", _variable, BOOT_VARIABLES),
-        "web_port": _port(reader, "web_port"),
+        "web_port": reader.whole("web_port", Profile.web_port, least=1, most=65535),
         "migrations_path": reader.text("migrations_path", _relative, default="db/migrate"),
         "host_header": reader.text("host_header", _host),
         "verify_tls": reader.flag("verify_tls", default=True),
@@ -646,21 +646,10 @@ def _database(reader: Reader) -> Database | None:
     return None if name is None or user is None else Database(name, user)
 
 
-def _port(reader: Reader, key: str) -> int:
-    number = reader.number(key, 3000, least=1, most=65535) or 3000
-    if number != int(number):
-        reader.problem(key, "must be a whole number")
-    return int(number)
-
-
 def _redis(reader: Reader) -> Redis:
-    numbers = {}
-    for key in ("cache_database", "worker_database"):
-        number = reader.number(key, 0, least=0, most=1023) or 0
-        if number != int(number):
-            reader.problem(key, "must be a whole number")
-        numbers[key] = int(number)
-    return Redis(**numbers)
+    cache = reader.whole("cache_database", Redis.cache_database, least=0, most=1023)
+    worker = reader.whole("worker_database", Redis.worker_database, least=0, most=1023)
+    return Redis(cache or 0, worker or 0)
 
 
 def _proxy(reader: Reader) -> Proxy:
@@ -769,7 +758,7 @@ def webhook_url(value: str) -> str | None:
 def read_mail(reader: Reader) -> Mail | None:
     """Read a mail server, and to whom it is to deliver."""
     server, sender = reader.text("server", _server, required=True), reader.text("from", address, required=True)
-    to, port = reader.texts("to", address), reader.number("port", Mail.port, least=1, most=65535)
+    to, port = reader.texts("to", address), reader.whole("port", Mail.port, least=1, most=65535)
     tls = reader.text("tls", one_of(("starttls", "always", "never")), default=Mail.tls)
     user, password = reader.text("user"), reader.text("password")
     if not to:
@@ -780,7 +769,7 @@ def read_mail(reader: Reader) -> Mail | None:
         reader.problem("tls", "must not be never where a password is sent")
     if server is None or sender is None:
         return None
-    return Mail(server, sender, to, int(port or Mail.port), tls or Mail.tls, user, password)
+    return Mail(server, sender, to, port or Mail.port, tls or Mail.tls, user, password)
 
 
 def _select(value: str) -> str | None:

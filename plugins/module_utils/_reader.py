@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Callable, TypeVar
 
 _T = TypeVar("_T")
@@ -89,6 +90,15 @@ class Reader:
             self.problem(key, f"must be a number {limit}")
             return default
         return value
+
+    def whole(self, key: str, default: int | None, *, least: int, most: int) -> int | None:
+        """Read a whole number in a range; required when it has no default."""
+        value = self.number(key, default, least=least, most=most)
+        if value is None:
+            return None
+        if value != int(value):
+            self.problem(key, f"must be a whole number, not {value:g}")
+        return int(value)
 
     def flag(self, key: str, *, default: bool) -> bool:
         """Read true or false."""
@@ -213,3 +223,12 @@ def like(pattern: re.Pattern[str], rule: str) -> Callable[[str], str | None]:
 def one_of(names: Sequence[str]) -> Callable[[str], str | None]:
     """Make a check for one of a few texts."""
     return lambda value: None if value in names else f"must be one of {', '.join(names)}, not {value!r}"
+
+
+def a_day(value: str) -> str | None:
+    """Check a day; Python's own reader takes more forms of it from 3.11 on."""
+    try:
+        good = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        good = False
+    return None if good else f"must be a day as 2026-12-31, not {value!r}"

@@ -59,8 +59,7 @@ def _pull(runner: Runner, reference: str) -> None:
     try:
         runner.run(["docker", "image", "pull", "--quiet", reference], timeout=TIMEOUT)
     except CommandError as error:
-        reason = error.output.splitlines()[-1] if error.output else str(error)
         raise SlipwayError(
-            f"{reference.partition('@')[0]} cannot be pulled ({reason[:300]}): see that root may pull it on this host, "
-            "with `docker login` and the registry's certificate in /etc/docker/certs.d"
+            f"{reference.partition('@')[0]} cannot be pulled ({error.reason[:300]}): see that root may pull it on this "
+            "host, with `docker login` and the registry's certificate in /etc/docker/certs.d"
         ) from error

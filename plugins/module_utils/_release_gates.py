@@ -211,10 +211,9 @@ class ReleaseGates:
                     checkout.names_at(place, commit, profile.migrations_path),
                 )
         except CommandError as error:
-            reason = error.output.splitlines()[-1] if error.output else str(error)
             raise SlipwayError(
-                f"commit {commit[:12]} cannot be read from {profile.repository.url} ({reason}): push it, or mend its "
-                "access"
+                f"commit {commit[:12]} cannot be read from {profile.repository.url} ({error.reason}): push it, or mend "
+                "its access"
             ) from error
 
 

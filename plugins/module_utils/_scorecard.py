@@ -6,12 +6,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
 
 from ._errors import SlipwayError
 from ._observation import AGAIN
-from ._reader import Reader, like, one_of
+from ._reader import Reader, a_day, like, one_of
 
 SEVERITIES = ("critical", "high", "medium", "low")
 PASS, FAIL, UNKNOWN = "pass", "fail", "unknown"
@@ -33,6 +32,7 @@ UNWELL_SHARE = 0.01
 # Of the looks, so many must have seen them, as for a release that is proven.
 SEEN_SHARE = 0.9
 MOST_ENTRIES, LONGEST_TEXT = 500, 300
+_MOST_TICKETS = 1_000_000
 
 _RELEASE = like(re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"), "must be a release version")
 # What was there before the release is no error of the release.
@@ -193,42 +193,28 @@ def _entries(reader: Reader, key: str, build: Any) -> tuple[Any, ...] | None:  #
     return found
 
 
-def _day(text: str) -> str | None:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return f"must be a day as 2026-12-31, not {text!r}"
-    return None if day.isoformat() == text else f"must be a day as {day.isoformat()}"
-
-
 def _bug(reader: Reader) -> Bug | None:
     severity = reader.text("severity", one_of(SEVERITIES), required=True)
-    day, text = reader.text("date", _day, required=True), reader.text("text", required=True)
-    fixed = reader.text("fixed", _day)
+    day, text = reader.text("date", a_day, required=True), reader.text("text", required=True)
+    fixed = reader.text("fixed", a_day)
     return None if severity is None or day is None or text is None else Bug(severity, day, text, fixed)
 
 
 def _voice(reader: Reader) -> Voice | None:
-    given = _whole(reader, "score", least=-1, most=1)
-    text, customer, day = reader.text("text"), reader.text("customer"), reader.text("date", _day)
+    given = reader.whole("score", None, least=-1, most=1)
+    text, customer, day = reader.text("text"), reader.text("customer"), reader.text("date", a_day)
     return None if given is None else Voice(given, text, customer, day)
 
 
 def _support(reader: Reader) -> Support | None:
-    this_week, week_before = _whole(reader, "this_week"), _whole(reader, "week_before")
+    this_week = reader.whole("this_week", None, least=0, most=_MOST_TICKETS)
+    week_before = reader.whole("week_before", None, least=0, most=_MOST_TICKETS)
     return None if this_week is None or week_before is None else Support(this_week, week_before)
 
 
 def _issue(reader: Reader) -> Issue | None:
-    day, text = reader.text("date", _day, required=True), reader.text("text", required=True)
+    day, text = reader.text("date", a_day, required=True), reader.text("text", required=True)
     return None if day is None or text is None else Issue(day, text)
-
-
-def _whole(reader: Reader, key: str, *, least: float = 0, most: float = 1e6) -> int | None:
-    value = reader.number(key, None, least=least, most=most)
-    if value is not None and value != int(value):
-        reader.problem(key, f"must be a whole number, not {value:g}")
-    return None if value is None else int(value)
 
 
 def _bugs(bugs: Sequence[Bug] | None) -> tuple[str, str]:

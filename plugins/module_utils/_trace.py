@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
+from ._database_facts import Query
 from ._migration_files import migration_files
-
-Query = Callable[[str], "list[list[str]]"]
 
 # In the order of PostgreSQL's manual, 13.3.1; those up to RowExclusiveLock let everybody work on.
 _STRENGTH = (

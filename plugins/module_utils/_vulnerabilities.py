@@ -15,7 +15,7 @@ from typing import Any
 
 from ._errors import SlipwayError
 from ._observation import NEW, VULNERABILITY, WAY_BACK, Observation, parse_timestamp, timestamp
-from ._reader import Reader, like, one_of
+from ._reader import Reader, a_day, like, one_of
 from ._scan_reports import FORMATS, SEVERITIES, Finding, Report
 
 COUNT, WARNINGS = "vulnerabilities", "warnings"
@@ -27,7 +27,6 @@ _AHEAD = timedelta(days=1)
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _TAGGED = re.compile(r"[^\s@]*:([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})(?:@.*)?")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HAND_ON = "security: is not what slipway.release.read_reports returned: hand it on"
 
 
@@ -166,14 +165,6 @@ def _anything(_value: str) -> None:
     """Any text will do."""
 
 
-def _day(value: str) -> str | None:
-    try:
-        datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=timezone.utc)
-    except ValueError:
-        return f"must be a day as 2026-12-31, not {value!r}"
-    return None if _DAY.fullmatch(value) else f"must be a day as 2026-12-31, not {value!r}"
-
-
 def _time(value: str) -> str | None:
     try:
         parse_timestamp(value)
@@ -195,7 +186,7 @@ def _given(reader: Reader) -> Given | None:
 
 def _waiver(reader: Reader) -> Waiver | None:
     identity = reader.text("id", required=True)
-    until = reader.text("until", _day, required=True)
+    until = reader.text("until", a_day, required=True)
     reason = reader.text("reason", required=True)
     package = reader.text("package")
     return None if None in {identity, until, reason} else Waiver(identity or "", until or "", reason or "", package)

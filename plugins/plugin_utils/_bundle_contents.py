@@ -229,8 +229,7 @@ def _git(runner: Runner, directory: Path, *arguments: str) -> str:
     try:
         return runner.run(["git", "-C", str(directory), *arguments], timeout=600).stdout.strip()
     except CommandError as error:
-        reason = error.output.splitlines()[-1] if error.output else f"git {arguments[0]} failed"
-        raise SlipwayError(f"{directory}: {reason}: is it a git checkout that has the release?") from error
+        raise SlipwayError(f"{directory}: {error.reason}: is it a git checkout that has the release?") from error
 
 
 def _compose(runner: Runner, profile: Profile, release: Release, tree: Path, scratch: Path) -> Compose:

@@ -191,7 +191,13 @@ def test_the_message_of_the_error_is_one_line() -> None:
         ("figures", [{"name": "x", "sql": "SELECT 1", "at_least": 1}] * 2, "application.figures: names 'x' twice"),
         ("jobs", {"longest_wait": 0}, "application.jobs.longest_wait: must be a number of at least 1"),
         ("jobs", {"retries": 3}, "application.jobs.retries: is unknown"),
-        ("redis", {"cache_database": 1.5}, "application.redis.cache_database: must be a whole number"),
+        ("redis", {"cache_database": 1.5}, "application.redis.cache_database: must be a whole number, not 1.5"),
+        ("web_port", 3000.5, "application.web_port: must be a whole number, not 3000.5"),
+        (
+            "watch",
+            {"alert": {"mail": {"server": "mail", "from": "a@b.test", "to": ["c@b.test"], "port": 25.5}}},
+            "application.watch.alert.mail.port: must be a whole number, not 25.5",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_with_its_path(path: str, value: object, reason: str) -> None:

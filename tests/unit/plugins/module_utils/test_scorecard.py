@@ -216,6 +216,7 @@ def test_feedback_is_as_people_write_it() -> None:
             {"bugs": [{"severity": "low", "date": "18.11.2026", "text": "x"}]},
             "bugs[0].date: must be a day as 2026-12-31",
         ),
+        ({"issues": [{"date": "20261118", "text": "x"}]}, "issues[0].date: must be a day as 2026-12-31"),
         ({"bugs": {"severity": "low"}}, "bugs: must be a list, not a mapping"),
         ({"feedback": [{"score": 2}]}, "feedback[0].score: must be a number from -1 to 1"),
         ({"feedback": [{"score": 0.5}]}, "feedback[0].score: must be a whole number, not 0.5"),

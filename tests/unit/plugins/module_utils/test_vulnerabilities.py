@@ -251,6 +251,7 @@ def test_evidence_comes_through_json_without_what_plays_no_part() -> None:
         ({"reports": [{"path": "a", "for": "1", "made": "now"}]}, "must be an ISO 8601 time with a zone"),
         ({"waivers": [{"id": "CVE-1", "until": "soon", "reason": "x"}]}, "waivers[0].until: must be a day as"),
         ({"waivers": [{"id": "CVE-1", "until": "2026-2-3", "reason": "x"}]}, "waivers[0].until: must be a day as"),
+        ({"waivers": [{"id": "CVE-1", "until": "20260203", "reason": "x"}]}, "waivers[0].until: must be a day as"),
         ({"waivers": [{"id": "CVE-1", "until": "2026-12-31"}]}, "waivers[0].reason: is required"),
         ({"max_age": -1}, "security.max_age: must be a number from 0"),
         ({"scanner": {"command": ["trivy"]}}, "scanner.command: must have an element with ${image}"),
