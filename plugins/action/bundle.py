@@ -10,46 +10,21 @@ from typing import Any
 
 from ansible_collections.slipway.release.plugins.module_utils._bundle_reader import opened
 from ansible_collections.slipway.release.plugins.module_utils._bundle_trust import commands
-from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import PART, write_bundle
+from ansible_collections.slipway.release.plugins.module_utils._bundle_writer import write_bundle
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
-from ansible_collections.slipway.release.plugins.module_utils._zstd import LEVEL
 from ansible_collections.slipway.release.plugins.plugin_utils._bundle_contents import Release, files_of, gather
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
-
-PLACE = {"type": "path", "required": True}
-ARGUMENTS: dict[str, Any] = {
-    "application": {"type": "dict", "required": True},
-    "environment": {"type": "dict", "default": {}, "no_log": True},
-    "version": {"type": "str", "required": True},
-    "source": PLACE,
-    "library": PLACE,
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"src": PLACE, "dest": {"type": "str", "required": True}},
-    },
-    "path": PLACE,
-    "key": {**PLACE, "no_log": False},
-    "signers": PLACE,
-    "pythons": {"type": "list", "elements": "str", "default": []},
-    "wheels": {"type": "path"},
-    "evidence": {"type": "path"},
-    "part_size": {"type": "int", "default": PART},
-    "level": {"type": "int", "default": LEVEL},
-    "base": {"type": "path"},
-}
 
 
 class ActionModule(ControllerAction):
     """Connects to no host."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Write and verify the bundle; fail with one line."""
         try:
-            return {"changed": True, **_written(self.checked(ARGUMENTS), check=self.check_mode)}
+            return {"changed": True, **_written(given, check=self.check_mode)}
         except OSError as error:
             raise SlipwayError(str(error)) from error
 

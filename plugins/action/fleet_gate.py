@@ -7,22 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
-from ansible_collections.slipway.release.plugins.plugin_utils._fleet import (
-    SKIP,
-    STOP,
-    gate,
-    parse_sizes,
-    site_of,
-    waves,
-)
+from ansible_collections.slipway.release.plugins.plugin_utils._fleet import gate, parse_sizes, site_of, waves
 
-ARGUMENTS = {
-    "waves": {"type": "raw", "required": True},
-    "sites": {"type": "list", "elements": "str", "required": True},
-    "batch": {"type": "list", "elements": "str", "required": True},
-    "ledgers": {"type": "list", "elements": "dict", "default": []},
-    "unreachable": {"type": "str", "choices": [STOP, SKIP], "default": STOP},
-}
 NOT_DIVIDED = "fleet_waves did not divide this run: give it with -e; Ansible does not look for it in an inventory"
 
 # What the run of a site leaves, as far as it came.
@@ -44,9 +30,8 @@ class ActionModule(ControllerAction):
         self._hostvars: Mapping[str, Mapping[str, Any]] = (task_vars or {}).get("hostvars", {})
         return super().run(tmp, task_vars)
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return why the wave may not begin, if it may not."""
-        given = self.checked(ARGUMENTS)
         divided = waves(given["sites"], parse_sizes(given["waves"]))
         # a site that failed already is no longer in the batch
         number = next((index for index, wave in enumerate(divided) if set(given["batch"]) <= set(wave)), None)

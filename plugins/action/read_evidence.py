@@ -13,8 +13,7 @@ from ansible_collections.slipway.release.plugins.plugin_utils._evidence_files im
 class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return a claim for each gate; fail with one line where the variables make no sense."""
-        given = self.plain
-        version = str(given.pop("version", ""))
+        version = given.pop("version")
         return {"evidence": read_evidence(parse(given), version, Clock().now()).to_dict()}

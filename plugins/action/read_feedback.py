@@ -18,9 +18,9 @@ LARGEST = 1_000_000
 class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the feedback in plain form; fail with one line where it is none."""
-        path = Path(self.checked({"path": {"type": "path", "required": True}})["path"])
+        path = Path(given["path"])
         try:
             return {"feedback": Feedback.parse(_content(path)).to_dict()}
         except SlipwayError as error:

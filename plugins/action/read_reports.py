@@ -24,11 +24,9 @@ VERSION = "${version}"
 class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the evidence in plain form; fail with one line where something cannot be read."""
-        given = self.plain
-        versions = [str(item) for item in given.pop("versions", None) or []]
-        strict = given.pop("strict", True)
+        versions, strict = given.pop("versions"), given.pop("strict")
         policy, files = parse(given)
         reports = [_read(item, strict=strict) for item in files]
         return {"security": Evidence(policy, (*reports, *_scanned(policy, versions))).to_dict()}

@@ -12,7 +12,6 @@ from ansible_collections.slipway.release.plugins.module_utils._bundle_manifest i
 from ansible_collections.slipway.release.plugins.module_utils._support_archive import Support, read_archive
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
-ARGUMENTS = {"path": {"type": "path", "required": True}, "version": {"type": "str"}}
 _REPORT = re.compile(r"report/(.+)\.json")
 _PARTS = ("history", "scorecard", "assessed")
 
@@ -20,9 +19,8 @@ _PARTS = ("history", "scorecard", "assessed")
 class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the reports in the archive and what it says of the host; fail with one line where it is refused."""
-        given = self.checked(ARGUMENTS)
         path = Path(given["path"])
         support = read_archive(path)
         reports = {found[1]: name for name in support.files if (found := _REPORT.fullmatch(name))}

@@ -9,14 +9,6 @@ from ansible_collections.slipway.release.plugins.module_utils._criteria import R
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
-ARGUMENTS = {
-    "criteria": {"type": "list", "elements": "dict", "required": True},
-    "observations": {"type": "list", "elements": "dict", "required": True},
-    "state": {"type": "dict", "default": {}},
-    "baseline": {"type": "dict", "default": {}},
-    "deadline": {"type": "bool", "default": False},
-    "fail": {"type": "bool", "default": True},
-}
 
 
 class ActionModule(ControllerAction):
@@ -31,9 +23,8 @@ class ActionModule(ControllerAction):
             result["ansible_stats"] = {"data": {"slipway": told}, "per_host": False, "aggregate": True}
         return result
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the verdict and the judge's state; fail with the reasons when it is to go back."""
-        given = self.checked(ARGUMENTS)
         criteria = parse(given["criteria"])
         observations = [Observation.from_dict(item) for item in given["observations"]]
         before = State.from_dict(given["state"])

@@ -17,11 +17,10 @@ from ansible_collections.slipway.release.plugins.plugin_utils._release_notes imp
 class ActionModule(ControllerAction):
     """Connects to nothing. What it writes is for people to read, and no change of a host."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the notes and where they lie; fail with one line where they cannot be written."""
-        given = self._task.args
         notes = customer_notes(Notes.from_dict(given["notes"]))
-        directory, product = Path(given["directory"]), str(given["product"])
+        directory, product = Path(given["directory"]), given["product"]
         files = {
             directory / f"{product}-{notes.version}.md": as_markdown(product, notes),
             directory / f"{product}-{notes.version}.txt": as_text(product, notes),

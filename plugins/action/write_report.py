@@ -15,16 +15,6 @@ from ansible_collections.slipway.release.plugins.plugin_utils._outbox import Out
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import Report, render
 from jinja2 import TemplateError
 
-ARGUMENTS = {
-    "src": {"type": "str", "required": True},
-    "directory": {"type": "path", "required": True},
-    "site": {"type": "str", "required": True},
-    "history": {"type": "dict", "required": True},
-    "scorecard": {"type": "dict", "required": True},
-    "assessed": {"type": "dict"},
-    "host": {"type": "dict"},
-    "outbox": {"type": "path"},
-}
 _LONGEST_REASON = 160
 # What malformed data makes of the code that puts it into words.
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, TemplateError)
@@ -33,14 +23,12 @@ _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErro
 class ActionModule(ControllerAction):
     """Connects to nothing."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Write the page and its data where they are other ones; fail with one line where that is impossible."""
-        given = self.checked(ARGUMENTS)
         template = Path(self._find_needle("templates", given["src"])).read_text("utf-8")  # type: ignore[no-untyped-call]  # ansible-core is published without types
-        # plain data: what Ansible marks its texts with is of no use here
-        data = json.loads(json.dumps({name: given[name] for name in ("site", "history", "scorecard", "assessed")}))
+        data = {name: given[name] for name in ("site", "history", "scorecard", "assessed")}
         if given["host"]:
-            data["host"] = json.loads(json.dumps(given["host"]))
+            data["host"] = given["host"]
         if given["outbox"]:
             told = Outbox(Path(given["outbox"]), data["site"]).told(
                 str(data["history"].get("application")), str(data["history"].get("version"))

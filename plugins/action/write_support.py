@@ -16,15 +16,13 @@ from ansible_collections.slipway.release.plugins.module_utils._ledger import wri
 from ansible_collections.slipway.release.plugins.module_utils._support_archive import SUFFIX, unpacked
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
-ARGUMENTS = {"archive": {"type": "str", "required": True}, "directory": {"type": "path", "required": True}}
 
 
 class ActionModule(ControllerAction):
     """Connects to nothing."""
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Write the archive, once it was read; fail with one line where that is impossible."""
-        given = self.checked(ARGUMENTS)
         try:
             content = base64.b64decode(given["archive"], validate=True)
         except (binascii.Error, ValueError) as error:

@@ -175,3 +175,22 @@ msg:
   returned: failure
   type: str
 """
+
+ARGUMENTS = {
+    "event": {"type": "str", "required": True},
+    "site": {"type": "str", "required": True},
+    "application": {"type": "str", "required": True},
+    "product": {"type": "str"},
+    "release": {"type": "str", "required": True},
+    "run": {"type": "str"},
+    "ledger": {"type": "dict"},
+    "window": {"type": "dict"},
+    "changelog": {"type": "str"},
+    "notes": {"type": "dict"},
+    "support": {"type": "dict"},
+    "channels": {"type": "dict", "required": True},
+    "outbox": {"type": "str", "required": True},
+    "templates": {"type": "str", "required": True},
+    "preview": {"type": "bool", "default": True},
+    "resend": {"type": "bool", "default": False},
+}

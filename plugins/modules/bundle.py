@@ -135,3 +135,27 @@ msg:
   returned: failure
   type: str
 """
+
+_PLACE = {"type": "path", "required": True}
+ARGUMENTS = {
+    "application": {"type": "dict", "required": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "version": {"type": "str", "required": True},
+    "source": _PLACE,
+    "library": _PLACE,
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"src": _PLACE, "dest": {"type": "str", "required": True}},
+    },
+    "path": _PLACE,
+    "key": {**_PLACE, "no_log": False},
+    "signers": _PLACE,
+    "pythons": {"type": "list", "elements": "str", "default": []},
+    "wheels": {"type": "path"},
+    "evidence": {"type": "path"},
+    "part_size": {"type": "int", "default": 4_000_000_000},
+    "level": {"type": "int", "default": 22},
+    "base": {"type": "path"},
+}

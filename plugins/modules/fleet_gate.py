@@ -79,3 +79,11 @@ msg:
   returned: always
   type: str
 """
+
+ARGUMENTS = {
+    "waves": {"type": "raw", "required": True},
+    "sites": {"type": "list", "elements": "str", "required": True},
+    "batch": {"type": "list", "elements": "str", "required": True},
+    "ledgers": {"type": "list", "elements": "dict", "default": []},
+    "unreachable": {"type": "str", "choices": ["stop", "skip"], "default": "stop"},
+}

@@ -109,3 +109,14 @@ msg:
   returned: failure
   type: str
 """
+
+# What `gates` and `window` hold is read with a message for each mistake, all at once.
+ARGUMENTS = {
+    "version": {"type": "str", "required": True},
+    "evidence_directory": {"type": "path", "required": True},
+    "notes_directory": {"type": "path", "required": True},
+    "gates": {"type": "dict"},
+    "window": {"type": "dict"},
+    "window_override": {"type": "str"},
+    "allowed_signers": {"type": "path"},
+}

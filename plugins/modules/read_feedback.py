@@ -33,3 +33,5 @@ feedback:
   returned: success
   type: dict
 """
+
+ARGUMENTS = {"path": {"type": "path", "required": True}}

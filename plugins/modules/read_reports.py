@@ -129,3 +129,15 @@ msg:
   returned: failure
   type: str
 """
+
+# What stands in them is read with a message for each mistake, all at once.
+ARGUMENTS = {
+    "reports": {"type": "list", "elements": "dict", "default": []},
+    "scanner": {"type": "dict"},
+    "strict": {"type": "bool", "default": True},
+    "versions": {"type": "list", "elements": "str", "default": []},
+    "waivers": {"type": "list", "elements": "dict", "default": []},
+    "severity": {"type": "str", "default": "critical"},
+    "warn": {"type": "str", "default": "high"},
+    "max_age": {"type": "float", "default": 7},
+}

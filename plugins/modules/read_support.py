@@ -45,3 +45,5 @@ host:
   returned: success
   type: dict
 """
+
+ARGUMENTS = {"path": {"type": "path", "required": True}, "version": {"type": "str"}}

@@ -158,3 +158,12 @@ msg:
   returned: always
   type: str
 """
+
+ARGUMENTS = {
+    "criteria": {"type": "list", "elements": "dict", "required": True},
+    "observations": {"type": "list", "elements": "dict", "required": True},
+    "state": {"type": "dict", "default": {}},
+    "baseline": {"type": "dict", "default": {}},
+    "deadline": {"type": "bool", "default": False},
+    "fail": {"type": "bool", "default": True},
+}

@@ -91,3 +91,9 @@ msg:
   returned: failure
   type: str
 """
+
+ARGUMENTS = {
+    "product": {"type": "str", "required": True},
+    "notes": {"type": "dict", "required": True},
+    "directory": {"type": "path", "required": True},
+}

@@ -88,3 +88,14 @@ outcome:
   returned: success
   type: str
 """
+
+ARGUMENTS = {
+    "src": {"type": "str", "required": True},
+    "directory": {"type": "path", "required": True},
+    "site": {"type": "str", "required": True},
+    "history": {"type": "dict", "required": True},
+    "scorecard": {"type": "dict", "required": True},
+    "assessed": {"type": "dict"},
+    "host": {"type": "dict"},
+    "outbox": {"type": "path"},
+}

@@ -52,3 +52,5 @@ sha256:
   returned: success
   type: str
 """
+
+ARGUMENTS = {"archive": {"type": "str", "required": True}, "directory": {"type": "path", "required": True}}

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.plugin_utils._arguments import checked
 
 
 class ControllerAction(ActionBase):
@@ -23,26 +23,21 @@ class ControllerAction(ActionBase):
         """Return what the action has to say."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            return {**result, "changed": False, **self.answer()}
+            _, given = checked(self)
+            # what Ansible marks its texts with is of no use here, and a day that YAML made a date of is text again
+            plain = json.loads(json.dumps(given, default=str))
+            return {**result, "changed": False, **self.answer(plain)}
         except SlipwayError as error:
             return {**result, "failed": True, "msg": str(error)}
 
     @abstractmethod
-    def answer(self) -> dict[str, Any]:
-        """Return the result; SlipwayError says what is wrong, where, and how to mend it."""
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the result; SlipwayError says what is wrong, where, and how to mend it.
+
+        :param given: the arguments as plain data, with their defaults; None for what was left out.
+        """
 
     @property
     def check_mode(self) -> bool:
         """Whether nothing may be written."""
         return bool(self._task.check_mode)
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """The arguments as plain data: a day that YAML made a date of is text again."""
-        given: dict[str, Any] = json.loads(json.dumps(dict(self._task.args), default=str))
-        return given
-
-    def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the arguments as Ansible does a module's; returns them with their defaults."""
-        _, given = self.validate_argument_spec(arguments)  # type: ignore[no-untyped-call]  # ansible-core is published without types
-        return dict(given)

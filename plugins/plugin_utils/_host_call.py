@@ -11,7 +11,6 @@ is what runs on the host.
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 import json
 import time
@@ -23,8 +22,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.release.plugins.modules import host_call
+from ansible_collections.slipway.release.plugins.plugin_utils._arguments import checked, name_of
 
-MODULES = host_call.__package__
 LIBRARY = Path(host_call.__file__).parents[1] / "module_utils"
 
 
@@ -70,16 +69,12 @@ class ActionModule(ActionBase):
 
     def ask(self, more: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the host answers to the task's arguments and some more."""
-        name = self._task.action.rpartition(".")[-1]
-        module = importlib.import_module(f"{MODULES}.{name}")
-        checked, given = self.validate_argument_spec(  # type: ignore[no-untyped-call]  # ansible-core is published without types
-            module.ARGUMENTS, required_by=getattr(module, "REQUIRED_BY", None)
-        )
+        found, given = checked(self)
         call = {
-            "name": name,
+            "name": name_of(self),
             "parameters": {**given, **more},
             "check_mode": bool(self._task.check_mode),
-            "secrets": sorted(checked._no_log_values),  # noqa: SLF001 - AnsibleModule takes them from there
+            "secrets": sorted(found._no_log_values),  # noqa: SLF001 - AnsibleModule takes them from there
             "library": host_call.digest_of(library_files()),
         }
         done = self._call(call, task_vars)

@@ -30,9 +30,15 @@ PLAYBOOK = """
         notes: {version: "1.2", date: "2026-11-20", sections: {Added: [A budget.], Internal: [Ruby.]}}
         directory: "{{ release_notes_directory }}"
       register: written
+    - name: Write the notes nowhere
+      slipway.release.write_notes:
+        product: swarm
+        notes: {version: "1.2", date: "2026-11-20", sections: {}}
+      failed_when: false
+      register: nowhere
     - name: Keep what is known
       ansible.builtin.copy:
-        content: "{{ {'evidence': release_evidence, 'written': written} | to_json }}"
+        content: "{{ {'evidence': release_evidence, 'written': written, 'nowhere': nowhere} | to_json }}"
         dest: HERE/kept.json
         mode: "600"
       delegate_to: localhost
@@ -79,6 +85,7 @@ def test_the_notes_lie_on_the_controller_to_be_read(played: tuple[Path, dict[str
     assert not kept["written"]["changed"]
     assert sorted(path.name for path in (directory / "notes").iterdir()) == ["swarm-1.2.md", "swarm-1.2.txt"]
     assert (directory / "notes/swarm-1.2.md").read_text().startswith("# swarm 1.2 of 2026-11-20\n\n## What is new")
+    assert kept["nowhere"]["msg"] == "missing required arguments: directory"
 
 
 @pytest.mark.promise("G8")
