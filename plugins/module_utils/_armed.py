@@ -38,8 +38,8 @@ def arming(site: Site, application: dict[str, Any], version: str, timeout: float
         pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, timeout / 4))
         guard.start(packed(), ARMED, {"application": wanted, "timeout": undo_timeout}, pause)
         run = site.ledger.state().run
-        heard = (run.last_seen, run.boot, run.uptime) if run else (0.0,)
-        site.ledger.update(armed=Armed(version, timeout, *heard))
+        armed = Armed(version, timeout, run.last_seen, run.boot, run.uptime) if run else Armed(version, timeout, 0.0)
+        site.ledger.update(armed=armed)
         return {"armed": f"after {timeout:.0f} s of silence"}
 
     return Step("arm the host", armed, arm)

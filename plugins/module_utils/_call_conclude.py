@@ -64,8 +64,14 @@ def _begin_watch(module: Module, site: Site) -> str | None:
     if candidate is None:
         return None
     try:
-        given = parameters["application"], parameters["criteria"]
-        return begin(site, candidate.version, *given, parameters["undo_timeout"], parameters["security"])
+        return begin(
+            site,
+            candidate.version,
+            application=parameters["application"],
+            criteria=parameters["criteria"],
+            undo_timeout=parameters["undo_timeout"],
+            security=parameters["security"],
+        )
     except SlipwayError as error:
         # the release is good: that nobody looks after it is no reason to take it back
         return str(error)

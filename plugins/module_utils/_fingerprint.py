@@ -128,11 +128,6 @@ class Fingerprint:
         """Return a mapping ready for JSON."""
         return asdict(self)
 
-    @property
-    def rows(self) -> int:
-        """All rows together."""
-        return sum(table.rows for table in self.tables.values())
-
 
 def _is_bookkeeping(name: str) -> bool:
     return name.rpartition(".")[2] in _BOOKKEEPING

@@ -235,7 +235,7 @@ class Gates:
         if self._in_between:
             return _NOT_LOOKED_AT
         changes = self.site.checkout.changes()
-        if changes and not (self._first_install and self._state.current is None):
+        if changes and not self._first_install:
             raise SlipwayError(
                 f"tracked files were changed by hand in {self.site.directory}: {', '.join(changes[:5])}: commit "
                 "them in the repository, or 'git checkout' them"

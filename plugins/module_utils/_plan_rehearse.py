@@ -298,37 +298,7 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
             result.see("rehearsal", "migrations", ok=None, detail="an empty database: there is nothing to try them on")
             site.ledger.enter("rehearsed")
             return {}
-        certificate, facts = _accepted(site, release, before, policy), {}
-        manifest = manifest_of(site, before.backup) or {}
-        large = manifest["database"]["bytes"] > policy.limit
-        if large:
-            if certificate is None:
-                raise SlipwayError(
-                    f"the database has {manifest['database']['bytes'] / 1e9:.0f} GB, more than rehearse_limit: raise "
-                    "it, or give a certificate from staging, or waive the rehearsal (rehearse_policy)"
-                )
-            Scratch(site).remove()
-            result.see(
-                "backup", before.backup, ok=True, detail="hashes are right; too large to be restored for a trial"
-            )
-        elif new_migrations(release, before):
-            wrong = check_files(site, before.backup)
-            if wrong:
-                raise SlipwayError("; ".join(wrong))
-            rehearsal = _Rehearsal(site, release, before, manifest, policy)
-            broken, held = rehearsal.run()
-            facts = {"rehearsal_boots": rehearsal.boots}
-            tables = manifest["database"]["tables"]
-            result.see(
-                "backup",
-                before.backup,
-                ok=not broken,
-                detail="; ".join(broken) or f"restored and compared: {tables} tables",
-            )
-            certificate = replace(certificate or held, proven=not broken)
-        # with nothing to try, the backup is proved while the release starts
-        certificate = certificate or _blank(site, release, before)
-        certificate = replace(certificate, proven=certificate.proven or large)
+        certificate, facts = _certify(site, release, before, policy, result)
         site.ledger.save_certificate(certificate)
         _report(result, certificate, policy)
         if all(item.ok is not False for item in result.observations):
@@ -337,6 +307,45 @@ def rehearse(site: Site, version: str, policy: Policy) -> Plan:
         return {**facts, "certificate": certificate.to_dict(), "rollback_plan": plan}
 
     return Plan("rehearse", version, "rehearsal", [Step("rehearse", done, hold)], evidence=lambda: result.observations)
+
+
+def _certify(
+    site: Site, release: Release, before: Before, policy: Policy, result: _Result
+) -> tuple[Certificate, dict[str, Any]]:
+    """Try what there is to try; returns the certificate, and the facts of a trial that was held."""
+    accepted = _accepted(site, release, before, policy)
+    backup = manifest_of(site, before.backup or "") or {}
+    if backup["database"]["bytes"] > policy.limit:
+        return _too_large(site, backup, accepted, result), {}
+    if not new_migrations(release, before):
+        # with nothing to try, the backup is proved while the release starts
+        return accepted or _blank(site, release, before), {}
+    rehearsal = _Rehearsal(site, release, before, backup, policy)
+    held = _held(site, backup, rehearsal, result)
+    return replace(accepted or held, proven=held.proven), {"rehearsal_boots": rehearsal.boots}
+
+
+def _too_large(site: Site, backup: dict[str, Any], accepted: Certificate | None, result: _Result) -> Certificate:
+    """The certificate that stands in for a trial which would take too long."""
+    if accepted is None:
+        raise SlipwayError(
+            f"the database has {backup['database']['bytes'] / 1e9:.0f} GB, more than rehearse_limit: raise "
+            "it, or give a certificate from staging, or waive the rehearsal (rehearse_policy)"
+        )
+    Scratch(site).remove()
+    result.see("backup", backup["id"], ok=True, detail="hashes are right; too large to be restored for a trial")
+    return replace(accepted, proven=True)
+
+
+def _held(site: Site, backup: dict[str, Any], rehearsal: _Rehearsal, result: _Result) -> Certificate:
+    """The certificate of a rehearsal that is held now, after a look at the backup's files."""
+    wrong = check_files(site, backup["id"])
+    if wrong:
+        raise SlipwayError("; ".join(wrong))
+    broken, certificate = rehearsal.run()
+    restored = f"restored and compared: {backup['database']['tables']} tables"
+    result.see("backup", backup["id"], ok=not broken, detail="; ".join(broken) or restored)
+    return replace(certificate, proven=not broken)
 
 
 def _accepted(site: Site, release: Release, before: Before, policy: Policy) -> Certificate | None:

@@ -386,5 +386,12 @@ def prober(
 ) -> Prober:
     """Build a prober for the application on this host."""
     client = Client(profile.base_url, profile.host_header, verify_tls=profile.verify_tls, ca_file=profile.ca_file)
-    known = restarts or {}, counted or {}
-    return Prober(profile, client, HostRunner(), Clock(), secrets, alive, *known)
+    return Prober(
+        profile,
+        client,
+        HostRunner(),
+        secrets=secrets,
+        alive=alive,
+        restarts=restarts or {},
+        counted=counted or {},
+    )

@@ -154,10 +154,10 @@ def saw(site: Site) -> list[str]:
     """What the host has seen and told by itself of the release that stands, in a few lines for people."""
     state, root = site.ledger.state(), site.ledger.root / "watch"
     if state.watch is None:
-        ended = [item for item in state.history if item["event"] == WATCHED and item["release"] == state.current]
-        if not ended:
+        watches = [item for item in state.history if item["event"] == WATCHED and item["release"] == state.current]
+        if not watches:
             return [f"the host looks after nothing: {state.current or 'no release'} stands, and no watch of it began"]
-        version, last = str(state.current), ended[-1]
+        version, last = str(state.current), watches[-1]
         lines = [f"{version} was watched until {last['at']}: {last['outcome']}, {last['reason']}"]
     else:
         version, memory = state.watch.release, _recall(root, state.watch.release)
@@ -169,8 +169,8 @@ def saw(site: Site) -> list[str]:
         lines += [f"no evidence of {', '.join(blind)}"] if blind else []
         lines += [f"breach: {state.watch.breach}"] if state.watch.breach else []
         lines += [f"{len(memory.pending)} messages could not be handed over yet"] if memory.pending else []
-    told = [item for item in entries(root / "alerts.jsonl") if item.get("release") == version]
-    return lines + [f"told {item['at']}: {item['event']}: {item['reason']}" for item in told[-_SHOWN:]]
+    alerts = [item for item in entries(root / "alerts.jsonl") if item.get("release") == version]
+    return lines + [f"told {item['at']}: {item['event']}: {item['reason']}" for item in alerts[-_SHOWN:]]
 
 
 def _told_of(look: Mapping[str, Any]) -> str:
