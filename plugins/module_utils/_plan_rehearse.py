@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _fingerprint as fingerprint
 from ._certificate import Certificate
 from ._engine import Plan, Step
 from ._errors import OutOfOrderError, SlipwayError
-from ._http import Client, HttpError
 from ._manifest import check_files, manifest_of
 from ._observation import Observation
 from ._plan_migrate import migration_reason
@@ -25,9 +25,10 @@ from ._probe_pages import answered
 from ._scratch import OLD, Scratch
 from ._trace import Trace, hazards
 from ._verify import RESTORED_UP_TO, compare, trial_of, web_image
-from ._warm import client_at
+from ._warm import await_up, client_at
 
 if TYPE_CHECKING:
+    from ._http import Client
     from ._ledger import Before, Release
     from ._site import Site
 
@@ -222,10 +223,11 @@ class _Rehearsal:
             return None
         profile = self.site.profile
         with self._timed(part):
-            url, client, problem = self._reach(container)
-            if problem is not None or client is None:
+            found, problem = await_up(partial(self._at, container), _STARTS_WITHIN)
+            if found is None or problem is not None:
                 log = self.site.log(self.release.version, "rehearsal-old-code", self.scratch.logs(container))
                 return [f"it did not start: {problem} (its log: {log})"]
+            url, client = found
             prober = Prober(replace(profile, base_url=url), client, self.site.runner)
             seen = prober.run(Look(("flows", "pages"))).observations
         self.worked = self.worked or any(map(answered, seen))
@@ -236,26 +238,13 @@ class _Rehearsal:
     def _is_known(item: Observation, known: Sequence[str]) -> bool:
         return any(line.startswith(f"{item.subject}: ") for line in known)
 
-    def _reach(self, container: str) -> tuple[str, Client | None, str | None]:
-        """Wait until a web container answers; returns where, with what to ask it, and why it does not if it does not.
+    def _at(self, container: str) -> tuple[str, Client] | None:
+        """The URL of a web container and what asks it.
 
         One whose entrypoint needs the database ends until that is there, and has another address each time it starts.
         """
-        profile = self.site.profile
-        deadline = time.monotonic() + _STARTS_WITHIN
-        while True:
-            address, problem = self.scratch.address(container), "it ends again and again"
-            url, client = client_at(profile, address) if address else ("", None)
-            if client is not None:
-                try:
-                    client.get("/up", 5)
-                except HttpError as error:
-                    problem = str(error)
-                else:
-                    return url, client, None
-            if time.monotonic() > deadline:
-                return url, client, problem
-            time.sleep(0.2)
+        address = self.scratch.address(container)
+        return client_at(self.site.profile, address) if address else None
 
 
 def new_migrations(release: Release, before: Before) -> list[str]:

@@ -367,11 +367,21 @@ def forget_replaced(site: Site, release: Release) -> Step:
     return Step("remove the replaced containers", lambda: not kept(), lambda: site.docker.remove(kept()))
 
 
-def answer_again(site: Site, release: Release) -> list[Step | tuple[Step, ...]]:
-    """The steps after which a release answers whose files and other services are in place."""
+def answer_again(
+    site: Site, release: Release, *beside: Step, proxy: Step | None = None
+) -> list[Step | tuple[Step, ...]]:
+    """The steps after which a release answers whose files and other services are in place.
+
+    :param beside: what else has to be done before requests go to it, while its web containers start.
+    :param proxy: starts the proxy, where that may be another one.
+    """
     return [
-        (start_web(site, release), end_quiet_workers(site, release)),
+        # first of all, and with the host's processors to themselves: visitors wait for them
+        (start_web(site, release), end_quiet_workers(site, release), *beside),
+        # not before the web containers are good: a release that does not boot does no jobs either
         (move_traffic(site, release), start_workers(site, release)),
+        # it may not start before it knows whom to send requests to
+        *([proxy] if proxy is not None else []),
         replace_workers(site, release),
         hide_page(site),
         await_workers(site, release),
@@ -397,15 +407,9 @@ def steps_to_run(
         environment,
         name_images(site, release),
         start_services(site, release, replaced, "start what else differs", others),
-        # first of all, and with the host's processors to themselves: visitors wait for them
-        (start_web(site, release), end_quiet_workers(site, release), *beside),
-        # not before the web containers are good: a release that does not boot does no jobs either
-        (move_traffic(site, release), start_workers(site, release)),
-        # it may not start before it knows whom to send requests to
-        start_services(site, release, replaced, "start the proxy", proxy),
-        replace_workers(site, release),
-        hide_page(site),
-        await_workers(site, release),
+        *answer_again(
+            site, release, *beside, proxy=start_services(site, release, replaced, "start the proxy", proxy)
+        ),
     ]
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
 from ._errors import SlipwayError
@@ -50,20 +51,44 @@ def await_answers(site: Site, release: Release, containers: Sequence[Container])
 
     `rails new` writes no health check, and a server that is still booting resets each connection.
     """
-    profile = site.profile
-    deadline = time.monotonic() + ANSWERS_WITHIN
     for item in containers:
         if item.health is not None or not item.address:
             continue
-        _, client = client_at(profile, item.address)
-        while True:
-            try:
-                client.get("/up", 5)
-            except HttpError as error:  # noqa: PERF203 - once in a while
-                now = site.docker.inspect([item.id])
-                if time.monotonic() > deadline or not now or not now[0].running or now[0].restarts:
-                    log = site.log(release.version, item.service, site.docker.logs(item.id))
-                    raise SlipwayError(f"{item.name} does not answer: {error} (its log: {log})") from error
-                time.sleep(_PAUSE)
-            else:
-                break
+        _, problem = await_up(
+            partial(client_at, site.profile, item.address), ANSWERS_WITHIN, hopeless=partial(_ended, site, item)
+        )
+        if problem is not None:
+            log = site.log(release.version, item.service, site.docker.logs(item.id))
+            raise SlipwayError(f"{item.name} does not answer: {problem} (its log: {log})")
+
+
+def _ended(site: Site, item: Container) -> bool:
+    """Whether a container ended, or was started again, since it was looked at."""
+    now = site.docker.inspect([item.id])
+    return not now or not now[0].running or bool(now[0].restarts)
+
+
+def await_up(
+    find: Callable[[], tuple[str, Client] | None], within: float, hopeless: Callable[[], bool] = lambda: False
+) -> tuple[tuple[str, Client] | None, str | None]:
+    """Wait until a web container answers, whatever it answers; returns what `find` gave, and why it does not answer.
+
+    :param find: its URL and what asks it, looked for each time; None while it has no address.
+    :param within: seconds after which it is given up.
+    :param hopeless: whether it is given up before.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        found = find()
+        problem = "it ends again and again" if found is None else _unanswered(found[1])
+        if problem is None or hopeless() or time.monotonic() > deadline:
+            return found, problem
+        time.sleep(_PAUSE)
+
+
+def _unanswered(client: Client) -> str | None:
+    try:
+        client.get("/up", 5)
+    except HttpError as error:
+        return str(error)
+    return None

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
-from ansible_collections.slipway.release.plugins.module_utils._warm import await_answers, client_at
+from ansible_collections.slipway.release.plugins.module_utils._warm import await_answers, await_up, client_at
 
 RELEASE = Release("1.5.0", "c" * 40, {}, {}, [])
 
@@ -72,6 +72,21 @@ def test_docker_s_own_word_counts_where_there_is_a_health_check() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     await_answers(site(port), RELEASE, [container(health="healthy"), container(address="")])
+
+
+def test_one_that_gets_its_address_late_is_looked_for_again_and_one_that_never_does_is_given_up() -> None:
+    profile: Any = site(0).profile
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=booting, args=(listener, 0))
+        server.start()
+        profile.web_port = listener.getsockname()[1]
+        looks = iter([None, client_at(profile, "127.0.0.1")])
+        found, problem = await_up(lambda: next(looks), 60)
+        server.join(5)
+    assert problem is None
+    assert found is not None
+    assert found[0] == f"http://127.0.0.1:{profile.web_port}"
+    assert await_up(lambda: None, 0) == (None, "it ends again and again")
 
 
 @pytest.mark.parametrize("named, host", [(None, "shop.example:8443"), ("orders.example", "orders.example")])
