@@ -546,19 +546,19 @@ def _profile(reader: Reader) -> Profile | None:
     database = reader.inside("database", _database, required=True)
     base_url = reader.text("base_url", _base_url, required=True)
     optional: dict[str, Any] = {
-        "compose_files": reader.texts("compose_files", _relative, ("compose.yml",)),
+        "compose_files": reader.texts("compose_files", _relative, Profile.compose_files),
         "compose_profiles": reader.texts("compose_profiles", _service),
-        "env_file": reader.text("env_file", _relative, default=".env"),
+        "env_file": reader.text("env_file", _relative, default=Profile.env_file),
         "required_variables": reader.texts("required_variables", _variable),
-        "boot_variables": reader.texts("boot_variables", _variable, BOOT_VARIABLES),
+        "boot_variables": reader.texts("boot_variables", _variable, Profile.boot_variables),
         "web_port": reader.whole("web_port", Profile.web_port, least=1, most=65535),
-        "migrations_path": reader.text("migrations_path", _relative, default="db/migrate"),
+        "migrations_path": reader.text("migrations_path", _relative, default=Profile.migrations_path),
         "host_header": reader.text("host_header", _host),
-        "verify_tls": reader.flag("verify_tls", default=True),
+        "verify_tls": reader.flag("verify_tls", default=Profile.verify_tls),
         "ca_file": reader.text("ca_file", _absolute),
-        "redis": reader.inside("redis", _redis) or Redis(),
-        "proxy": reader.inside("proxy", _proxy) or Proxy(),
-        "worker_drain": reader.number("worker_drain", 25, least=0, most=3600),
+        "redis": reader.inside("redis", _redis) or Profile.redis,
+        "proxy": reader.inside("proxy", _proxy) or Profile.proxy,
+        "worker_drain": reader.number("worker_drain", Profile.worker_drain, least=0, most=3600),
         "login": reader.inside("login", _login),
         "pages": reader.items("pages", _page),
         "caches": reader.items("caches", _cache),
@@ -566,12 +566,12 @@ def _profile(reader: Reader) -> Profile | None:
         "flows": reader.items("flows", _flow),
         "invariants": reader.items("invariants", _invariant),
         "figures": reader.items("figures", _figure),
-        "jobs": reader.inside("jobs", _jobs) or JobPolicy(),
-        "exposure": reader.inside("exposure", _exposure) or Exposure(),
-        "logs": reader.inside("logs", _logs) or Logs(),
-        "watch": reader.inside("watch", _watch) or Watch(),
-        "critical_timeout": reader.number("critical_timeout", 15, least=0.1, most=600),
-        "state_directory": reader.text("state_directory", _absolute, default="/var/lib/slipway"),
+        "jobs": reader.inside("jobs", _jobs) or Profile.jobs,
+        "exposure": reader.inside("exposure", _exposure) or Profile.exposure,
+        "logs": reader.inside("logs", _logs) or Profile.logs,
+        "watch": reader.inside("watch", _watch) or Profile.watch,
+        "critical_timeout": reader.number("critical_timeout", Profile.critical_timeout, least=0.1, most=600),
+        "state_directory": reader.text("state_directory", _absolute, default=Profile.state_directory),
         "backup_directory": reader.text("backup_directory", _absolute),
         "uploads": reader.texts("uploads", _relative),
         "volumes": reader.texts("volumes", _volume),
@@ -657,10 +657,10 @@ def _proxy(reader: Reader) -> Proxy:
     told, runtime = drain in {NGINX_RELOAD, HAPROXY}, drain == HAPROXY
     proxy = Proxy(
         drain,
-        reader.text("upstream", _service, default="web") or "web",
+        reader.text("upstream", _service, default=Proxy.upstream) or Proxy.upstream,
         reader.text("file", _relative, required=told),
         reader.text("socket", _relative, required=runtime),
-        reader.number("dns_ttl", 10, least=0, most=3600) or 0,
+        reader.number("dns_ttl", Proxy.dns_ttl, least=0, most=3600) or 0,
         reader.text("maintenance_page", _relative),
     )
     for key, given, wanted in (("file", proxy.file, told), ("socket", proxy.socket, runtime)):
@@ -688,7 +688,7 @@ def _page(reader: Reader) -> Page | None:
 def _cache(reader: Reader) -> Cache | None:
     page = reader.text("page", _path, required=True)
     key = reader.text("key", _key, required=True)
-    refresh = reader.flag("refresh", default=False)
+    refresh = reader.flag("refresh", default=Cache.refresh)
     return None if page is None or key is None else Cache(page, key, refresh)
 
 
@@ -707,11 +707,11 @@ def _figure(reader: Reader) -> Figure | None:
 
 def _jobs(reader: Reader) -> JobPolicy:
     longest = reader.number("longest_wait", None, least=1) if reader.has("longest_wait") else None
-    return JobPolicy(longest, reader.flag("sidekiq", default=True))
+    return JobPolicy(longest, reader.flag("sidekiq", default=JobPolicy.sidekiq))
 
 
 def _exposure(reader: Reader) -> Exposure:
-    return Exposure(reader.texts("private_paths", _path, PRIVATE_PATHS))
+    return Exposure(reader.texts("private_paths", _path, Exposure.private_paths))
 
 
 def _logs(reader: Reader) -> Logs:
@@ -734,7 +734,7 @@ def _watch(reader: Reader) -> Watch:
     if flows_every and flows_every < _SELDOM:
         reader.problem("flows_every", f"must be 0, or at least {_SELDOM}: each run makes and removes records")
     directory = reader.text("textfile_directory", _absolute)
-    alert = reader.inside("alert", _alert) or Alert()
+    alert = reader.inside("alert", _alert) or Watch.alert
     return Watch(hours or 0, every or Watch.every, flows_every or 0, directory, alert)
 
 
@@ -844,7 +844,7 @@ def _step(reader: Reader, known: set[str]) -> Step | None:
     verb = verbs[0] if verbs else "get"
     path = reader.text(verb, _path) if verbs else None
     form = reader.form("form")
-    expect = reader.inside("expect", _expect) or Expect()
+    expect = reader.inside("expect", _expect) or Step.expect
     captures = reader.named("capture", _capture)
     sent = [
         (verb, path or ""),
@@ -871,18 +871,18 @@ def _check_references(reader: Reader, texts: Iterable[tuple[str, str]], known: s
 def _broadcast(reader: Reader) -> Broadcast | None:
     channel = reader.form("channel", required=True)
     contains = reader.text("contains", required=True)
-    path = reader.text("path", _path, default="/cable")
-    within = reader.number("within", 5, least=0.1, most=60)
+    path = reader.text("path", _path, default=Broadcast.path)
+    within = reader.number("within", Broadcast.within, least=0.1, most=60)
     if channel and "channel" not in channel:
         reader.problem("channel", "must have channel, the name of the channel's class")
     if contains is None:
         return None
-    return Broadcast(channel, contains, path or "/cable", within or 5)
+    return Broadcast(channel, contains, path or Broadcast.path, within or Broadcast.within)
 
 
 def _expect(reader: Reader) -> Expect:
     value = reader.raw("status")
-    statuses = [200] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+    statuses = list(Expect.status) if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
     valid = [item for item in statuses if isinstance(item, int) and item in range(100, 600)]
     if not statuses or len(valid) != len(statuses):
         reader.problem("status", "must be an HTTP status or a list of them")
