@@ -10,7 +10,7 @@ from ansible_collections.slipway.release.plugins.module_utils._scan_reports impo
 from ansible_collections.slipway.release.plugins.module_utils._scanner import scan_all
 from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import (
     CONTROLLER,
-    Evidence,
+    ScanEvidence,
     Given,
     Policy,
     dated,
@@ -29,7 +29,7 @@ class ActionModule(ControllerAction):
         versions, strict = given.pop("versions"), given.pop("strict")
         policy, files = parse(given)
         reports = [_read(item, strict=strict) for item in files]
-        return {"security": Evidence(policy, (*reports, *_scanned(policy, versions))).to_dict()}
+        return {"security": ScanEvidence(policy, (*reports, *_scanned(policy, versions))).to_dict()}
 
 
 def _read(item: Given, *, strict: bool) -> Report:

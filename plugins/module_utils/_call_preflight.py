@@ -7,7 +7,7 @@ from typing import Any
 
 from ._engine import carry_out
 from ._errors import RefusedError, SlipwayError
-from ._evidence import Evidence
+from ._evidence import GateEvidence
 from ._forecast import expectation, forecast
 from ._gates import Answer, Request, look
 from ._host_module import PATIENT, Module
@@ -15,7 +15,7 @@ from ._issues import lines, met_before
 from ._plan_adopt import VERSION, adopt, adoptable, observe_release
 from ._plan_rollback import leave, release_to_take_back
 from ._site import Site
-from ._vulnerabilities import Evidence as Scans
+from ._vulnerabilities import ScanEvidence
 
 # Of what went wrong here before: so much is looked at, so many lines are shown.
 _ISSUES_READ, _ISSUES_TOLD = 20, 5
@@ -62,8 +62,8 @@ def _request(module: Module) -> Request:
         backup=parameters["backup"],
         uploads=parameters["uploads"],
         owner=parameters["owner"],
-        security=Scans.from_dict(parameters["security"]) if parameters["security"] else None,
-        evidence=Evidence.from_dict(parameters["evidence"]) if parameters["evidence"] else None,
+        security=ScanEvidence.from_dict(parameters["security"]) if parameters["security"] else None,
+        evidence=GateEvidence.from_dict(parameters["evidence"]) if parameters["evidence"] else None,
         opens=parameters["open"] and not module.check_mode,
     )
 

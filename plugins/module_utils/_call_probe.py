@@ -12,7 +12,7 @@ from ._observation import parse_timestamp
 from ._probe import Request, prober
 from ._profile import secrets
 from ._site import Site
-from ._vulnerabilities import Evidence
+from ._vulnerabilities import ScanEvidence
 
 
 def request_of(module: Module) -> Request:
@@ -24,7 +24,7 @@ def request_of(module: Module) -> Request:
         raise SlipwayError(f"since: must be an ISO 8601 time with a zone, not {given['since']!r}") from error
     if given["looks"] < 1 or given["interval"] < 0:
         raise SlipwayError("looks must be at least 1, and interval not negative")
-    security = Evidence.from_dict(given["security"]) if given["security"] else None
+    security = ScanEvidence.from_dict(given["security"]) if given["security"] else None
     return Request(tuple(given["probes"]), since, given["looks"], given["interval"], module.check_mode, security)
 
 

@@ -40,7 +40,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class GateEvidence:
     """All that the controller knows of a release; about a gate without a claim only the host knows."""
 
     claims: Mapping[str, Claim] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Evidence:
         return {gate: asdict(claim) for gate, claim in self.claims.items()}
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> Evidence:
+    def from_dict(cls, mapping: Mapping[str, Any]) -> GateEvidence:
         """Read what `to_dict` wrote."""
         try:
             return cls({gate: Claim(**claim) for gate, claim in mapping.items()})

@@ -21,8 +21,7 @@ from ._compose import port_numbers
 from ._containers import ONE_AT_A_TIME, room_beside
 from ._dotenv import entry
 from ._errors import CommandError, SlipwayError
-from ._evidence import RELEASE_GATES
-from ._evidence import Evidence as ReleaseEvidence
+from ._evidence import RELEASE_GATES, GateEvidence
 from ._guard import cannot_arm
 from ._ledger import Candidate, State
 from ._maintenance import Maintenance
@@ -38,7 +37,7 @@ from ._profile import DOCKER_DNS, NONE
 from ._release_gates import ExcusedError, ReleaseGates, UnseenError
 from ._site import Site
 from ._traffic import check_file_reaches_proxy
-from ._vulnerabilities import Evidence
+from ._vulnerabilities import ScanEvidence
 from ._workers import STOPPING, seconds, sidekiq_timeout
 
 MINIMUM_PYTHON = (3, 9)
@@ -73,8 +72,8 @@ class Request:
     backup: str | None = None
     uploads: bool = False
     owner: str = ""
-    security: Evidence | None = None
-    evidence: ReleaseEvidence | None = None
+    security: ScanEvidence | None = None
+    evidence: GateEvidence | None = None
     opens: bool = True
 
 

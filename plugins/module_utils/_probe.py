@@ -36,7 +36,7 @@ from ._profile import Profile
 from ._scrub import scrubbed
 from ._session import Session
 from ._site import Site
-from ._vulnerabilities import Evidence, Policy
+from ._vulnerabilities import ScanEvidence, Policy
 
 # These may write, or a scanner takes long, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm", "vulnerabilities"})
@@ -60,7 +60,7 @@ class Request:
     looks: int = 1
     interval: float = 0
     check_mode: bool = False
-    security: Evidence | None = None
+    security: ScanEvidence | None = None
     reports: Policy | None = None
 
 

@@ -12,7 +12,7 @@ from ._bundle_take import came_by_bundle
 from ._observation import Observation, timestamp
 from ._scan_reports import Report
 from ._scanner import scan_all
-from ._vulnerabilities import HOST, Comparison, Evidence, Known, Policy, Scanner, seen_of
+from ._vulnerabilities import HOST, Comparison, ScanEvidence, Known, Policy, Scanner, seen_of
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -38,7 +38,7 @@ def _others(site: Site) -> tuple[str, ...]:
 
 
 def compare_versions(
-    site: Site, evidence: Evidence, versions: tuple[str, str | None], now: datetime, commit: str | None = None
+    site: Site, evidence: ScanEvidence, versions: tuple[str, str | None], now: datetime, commit: str | None = None
 ) -> Comparison:
     """Compare a release with the one that stands behind it, by the reports at hand."""
     version, before = versions
@@ -70,7 +70,7 @@ def probe_reports(
     return host_reports.look(site.runner, site.ledger.root / host_reports.PLACE, known, policy, last, now)
 
 
-def probe_vulnerabilities(site: Site, evidence: Evidence, now: datetime) -> Comparison | None:
+def probe_vulnerabilities(site: Site, evidence: ScanEvidence, now: datetime) -> Comparison | None:
     """Compare what runs with the release before; None where no release stands."""
     standing = _standing(site)
     if standing is None:
@@ -86,7 +86,7 @@ def probe_vulnerabilities(site: Site, evidence: Evidence, now: datetime) -> Comp
     # an image that both have was not scanned, and has nothing that the other has not
     looked = {report.scanner for report in scanned} or {"no image differs"}
     nothing = [Report(name, source, timestamp(now), (), ()) for name in (version, before) if name for source in looked]
-    together = Evidence(evidence.policy, (*evidence.reports, *scanned, *nothing))
+    together = ScanEvidence(evidence.policy, (*evidence.reports, *scanned, *nothing))
     return compare_versions(site, together, (version, before), now)
 
 

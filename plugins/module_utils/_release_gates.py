@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, TypeVar
 
 from ._changelog import SIZE_LIMIT, CustomerNotes, Notes, customer_notes, parse
 from ._errors import CommandError, SlipwayError
-from ._evidence import CHANGELOG, DOCUMENTATION, NOTES, REVIEW, TESTS, WINDOW, Claim, Evidence, EvidenceError
+from ._evidence import CHANGELOG, DOCUMENTATION, NOTES, REVIEW, TESTS, WINDOW, Claim, GateEvidence, EvidenceError
 from ._once import Once
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ReleaseGates:
         self,
         site: Site,
         version: str,
-        evidence: Evidence | None,
+        evidence: GateEvidence | None,
         commit: Callable[[], str | None],
         *,
         opens: bool,
@@ -70,7 +70,7 @@ class ReleaseGates:
     ) -> None:
         self._site = site
         self._version = version
-        self._claims = (evidence or Evidence()).claims
+        self._claims = (evidence or GateEvidence()).claims
         self._commit = commit
         self._opens = opens
         self._standing = standing

@@ -117,7 +117,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ScanEvidence:
     """All that the controller knows, as it is handed to the host."""
 
     policy: Policy
@@ -131,7 +131,7 @@ class Evidence:
         }
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> Evidence:
+    def from_dict(cls, mapping: Mapping[str, Any]) -> ScanEvidence:
         """Read what `to_dict` wrote."""
         try:
             reports = tuple(Report.from_dict(item) for item in mapping["reports"])

@@ -33,7 +33,7 @@ from ansible_collections.slipway.release.plugins.module_utils._evidence import (
     TESTS,
     WINDOW,
     Claim,
-    Evidence,
+    GateEvidence,
     EvidenceError,
 )
 from ansible_collections.slipway.release.plugins.module_utils._observation import parse_timestamp
@@ -111,11 +111,11 @@ def _waiver(reader: Reader) -> Claim:
     return Claim(None, why or "", by=by)
 
 
-def read_evidence(settings: Settings, version: str, now: datetime) -> Evidence:
+def read_evidence(settings: Settings, version: str, now: datetime) -> GateEvidence:
     """Look at everything that the controller has; what is wrong is in the claims."""
     if not VERSION.fullmatch(version):
         # it names no directory; the host refuses it before it looks at any gate
-        return Evidence(settings.waived)
+        return GateEvidence(settings.waived)
     files = _Files(settings.directory / version, settings.allowed_signers)
     looks: dict[str, Callable[[], Claim | None]] = {
         TESTS: files.tests,
@@ -136,7 +136,7 @@ def read_evidence(settings: Settings, version: str, now: datetime) -> Evidence:
             claim = Claim(ok=False, detail=f"{error.filename}: {error.strerror}")
         if claim is not None:
             claims[gate] = claim
-    return Evidence(claims)
+    return GateEvidence(claims)
 
 
 def _place_for_notes(directory: Path) -> None:

@@ -16,7 +16,7 @@ from ansible_collections.slipway.release.plugins.module_utils._probe_vulnerabili
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._scan_reports import Report, parse_report
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
-from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import Evidence, Policy, Scanner
+from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import ScanEvidence, Policy, Scanner
 
 from tests.unit.plugins.module_utils import scan_samples as samples
 from tests.unit.plugins.module_utils.application import PROFILE
@@ -59,7 +59,7 @@ def about(version: str, *found: tuple[str, str, str]) -> dict[str, Any]:
     return samples.trivy(*found, ArtifactName=f"slipway/swarm-web:{version}", Metadata={})
 
 
-def told(site: Site, evidence: Evidence) -> dict[str, tuple[float | None, bool | None]]:
+def told(site: Site, evidence: ScanEvidence) -> dict[str, tuple[float | None, bool | None]]:
     found = probe_vulnerabilities(site, evidence, NOW)
     assert found is not None
     return {item.subject: (item.value, item.ok) for item in found.observations()}
@@ -74,20 +74,20 @@ CRITICAL = ("CVE-2026-0001", "openssl", "CRITICAL")
 
 
 def test_the_candidate_is_compared_with_what_stands_behind_it(site: Site) -> None:
-    seen = told(site, Evidence(Policy(), (report("1.1.0", CRITICAL), report("1.0.0"))))
+    seen = told(site, ScanEvidence(Policy(), (report("1.1.0", CRITICAL), report("1.0.0"))))
     assert seen == {"CVE-2026-0001 openssl": (None, False), "new": (1, False), "way back": (0, True)}
 
 
 def test_the_image_that_runs_is_known_by_its_id(site: Site) -> None:
     foreign = report("1.1.0", CRITICAL, ArtifactName="", Metadata={"ImageID": image("e")})
-    assert told(site, Evidence(Policy(), (foreign, report("1.0.0"))))["new"] == (0, None)
+    assert told(site, ScanEvidence(Policy(), (foreign, report("1.0.0"))))["new"] == (0, None)
     own = report("1.1.0", CRITICAL, ArtifactName="", Metadata={"ImageID": image("a")})
-    assert told(site, Evidence(Policy(), (own, report("1.0.0"))))["new"] == (1, False)
+    assert told(site, ScanEvidence(Policy(), (own, report("1.0.0"))))["new"] == (1, False)
 
 
 def test_a_scanner_looks_at_what_differs_and_each_image_once(site: Site, tmp_path: Path) -> None:
     policy = scanner(tmp_path, v1_1_0=about("1.1.0", CRITICAL), v1_0_0=about("1.0.0"))
-    assert told(site, Evidence(policy))["new"] == (1, False)
+    assert told(site, ScanEvidence(policy))["new"] == (1, False)
     asked = (tmp_path / "asked").read_text().split()
     assert asked == ["slipway/swarm-worker:1.1.0", "slipway/swarm-worker:1.0.0"]
 
@@ -107,19 +107,19 @@ def test_where_a_bundle_brought_a_release_the_scanner_asks_for_no_newer_database
         f"import os\nopen({str(tmp_path / 'set')!r}, 'a').write(str(os.environ.get('GRYPE_DB_AUTO_UPDATE')) "
         f"+ '\\n')\n" + path.read_text()
     )
-    told(site, Evidence(policy))
+    told(site, ScanEvidence(policy))
     assert set((tmp_path / "set").read_text().split()) == {"false" if brought else "None"}
 
 
 def test_a_scanner_that_fails_is_no_pass(site: Site, tmp_path: Path) -> None:
     policy = scanner(tmp_path, v1_0_0=about("1.0.0", CRITICAL))
-    found = probe_vulnerabilities(site, Evidence(policy), NOW)
+    found = probe_vulnerabilities(site, ScanEvidence(policy), NOW)
     assert found is not None
     assert {item.subject: item.ok for item in found.observations()} == {"new": None, "way back": None}
     assert "report for 1.1.0 could not be had: " in found.summary
     assert "no such image" in found.summary
     half = scanner(tmp_path, v1_1_0=about("1.1.0", CRITICAL))
-    assert told(site, Evidence(half))["new"] == (0, None)
+    assert told(site, ScanEvidence(half))["new"] == (0, None)
 
 
 def test_where_no_image_differs_nothing_is_new(site: Site, tmp_path: Path) -> None:
@@ -127,17 +127,17 @@ def test_where_no_image_differs_nothing_is_new(site: Site, tmp_path: Path) -> No
         same = site.ledger.known_release("1.0.0")
         site.ledger.save_release(Release("1.2.0", "c" * 40, same.images, {}, []))
         site.ledger.update(candidate=Candidate("1.2.0", "switched", Before("1.0.0", [], None)))
-    assert told(site, Evidence(scanner(tmp_path))) == {"new": (0, True), "way back": (0, True)}
+    assert told(site, ScanEvidence(scanner(tmp_path))) == {"new": (0, True), "way back": (0, True)}
     assert not (tmp_path / "asked").exists()
 
 
 def test_a_site_without_a_release_has_nothing_to_compare(tmp_path: Path) -> None:
     empty = Site(Profile.parse({**PROFILE, "state_directory": str(tmp_path)}))
-    assert probe_vulnerabilities(empty, Evidence(Policy()), NOW) is None
+    assert probe_vulnerabilities(empty, ScanEvidence(Policy()), NOW) is None
 
 
 def gate(site: Site, *reports: Report, version: str = "1.2.0", policy: Policy | None = None) -> str:
-    evidence = Evidence(policy or Policy(max_age=36500), reports)
+    evidence = ScanEvidence(policy or Policy(max_age=36500), reports)
     return Gates(site, Request("deploy", "r1", version, security=evidence)).vulnerabilities()
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._evidence import RELEASE_GATES, Claim, Evidence
+from ansible_collections.slipway.release.plugins.module_utils._evidence import RELEASE_GATES, Claim, GateEvidence
 from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Request, look
 from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
@@ -72,7 +72,7 @@ def make(tmp_path: Path, remote: Path, commit: str) -> Make:
         flags = {"opens": True, "standing": False, **{k: given.pop(k) for k in ("opens", "standing") if k in given}}
         checkout = Checkout(HostRunner(), tmp_path / "app", str(remote))
         site = cast("Site", SimpleNamespace(profile=Profile.parse(PROFILE), checkout=checkout))
-        return ReleaseGates(site, version, Evidence({**good, **given}), lambda: known, **flags)
+        return ReleaseGates(site, version, GateEvidence({**good, **given}), lambda: known, **flags)
 
     return gates
 
@@ -184,7 +184,7 @@ def test_a_release_that_runs_already_was_let_in_before(make: Make) -> None:
 
 
 @pytest.fixture
-def answer(tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Evidence], Any]:
+def answer(tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[GateEvidence], Any]:
     """What the release's gates answer among those of the host."""
     monkeypatch.setitem(GATES, "deploy", RELEASE_GATES)
     monkeypatch.setattr("ansible_collections.slipway.release.plugins.module_utils._gates._HOST", ())
@@ -204,18 +204,18 @@ def answer(tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 @pytest.mark.promise("G7", "G8")
 def test_what_need_not_hold_is_told_with_who_and_why_and_the_rest_at_once(
-    answer: Callable[[Evidence], Any], commit: str
+    answer: Callable[[GateEvidence], Any], commit: str
 ) -> None:
     excused = {
         "tests": Claim(None, "the CI is down", by="anna"),
         "window": Claim(None, "outside sat: the disk fails"),
         "review": Claim(ok=True, detail="self review", commit=commit),
     }
-    seen = answer(Evidence(excused))
+    seen = answer(GateEvidence(excused))
     assert seen.failures == []
     assert seen.excused == (("tests", "the CI is down", "anna"), ("window", "outside sat: the disk fails", "ben"))
     details = {item.subject: (item.ok, item.detail) for item in seen.observations}
     assert details["tests"] == (None, "need not hold (anna): the CI is down")
     assert seen.notes.version == "1.2.0"
     wrong = {"tests": Claim(ok=False, detail="none"), "review": Claim(ok=True, detail="", commit=OTHER)}
-    assert {line.split(":")[0] for line in answer(Evidence(wrong)).failures} == {"tests", "review", "window"}
+    assert {line.split(":")[0] for line in answer(GateEvidence(wrong)).failures} == {"tests", "review", "window"}

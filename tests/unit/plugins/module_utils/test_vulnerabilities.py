@@ -10,7 +10,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._scan_reports import Finding, Report
 from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import (
     Comparison,
-    Evidence,
+    ScanEvidence,
     Given,
     Known,
     Policy,
@@ -233,12 +233,12 @@ def test_evidence_comes_through_json_without_what_plays_no_part() -> None:
     }
     policy, files = parse(given)
     assert files == (Given("a.json", "1.1.0"),)
-    evidence = Evidence(policy, (report("1.1.0", finding("CVE-1"), finding("CVE-2", "medium")),))
-    again = Evidence.from_dict(evidence.to_dict())
+    evidence = ScanEvidence(policy, (report("1.1.0", finding("CVE-1"), finding("CVE-2", "medium")),))
+    again = ScanEvidence.from_dict(evidence.to_dict())
     assert again.policy == policy
     assert [item.id for item in again.reports[0].findings] == ["CVE-1"]
     with pytest.raises(SecurityError, match="hand it on"):
-        Evidence.from_dict({"policy": {}})
+        ScanEvidence.from_dict({"policy": {}})
 
 
 @pytest.mark.parametrize(

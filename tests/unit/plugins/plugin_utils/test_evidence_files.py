@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils._evidence import Claim, Evidence, EvidenceError
+from ansible_collections.slipway.release.plugins.module_utils._evidence import Claim, GateEvidence, EvidenceError
 from ansible_collections.slipway.release.plugins.plugin_utils._evidence_files import (
     RECORD_LIMIT,
     Settings,
@@ -31,7 +31,7 @@ REVIEW = f"commit: {COMMIT}\nreviewer: Anna\nkind: peer\nwhen: 2026-11-20T10:00:
 JUNIT = f"""<testsuite tests="1"><properties><property name="commit" value="{COMMIT}"/></properties>
 <testcase name="a"/></testsuite>"""
 
-Given = Callable[..., Evidence]
+Given = Callable[..., GateEvidence]
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(tmp_path: Path) -> Given:
-    def with_settings(**more: Any) -> Evidence:  # noqa: ANN401 - variables of the role
+    def with_settings(**more: Any) -> GateEvidence:  # noqa: ANN401 - variables of the role
         given = {"evidence_directory": str(tmp_path), "notes_directory": str(tmp_path), "window": WINDOW, **more}
         return read_evidence(parse(given), "1.2.0", NOW)
 
     return with_settings
 
 
-def of_tests(evidence: Evidence) -> Claim:
+def of_tests(evidence: GateEvidence) -> Claim:
     return evidence.claims["tests"]
 
 
@@ -168,7 +168,7 @@ def test_a_waiver_says_why_and_who_and_nothing_is_looked_at(read: Given) -> None
     waived = read(gates={"tests": {"waived": "the CI is down", "by": "anna"}, "review": "required"}).claims
     assert waived["tests"] == Claim(None, "the CI is down", by="anna")
     assert waived["review"].ok is False
-    assert Evidence.from_dict(json.loads(json.dumps(read().to_dict()))) == read()
+    assert GateEvidence.from_dict(json.loads(json.dumps(read().to_dict()))) == read()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_version_that_is_none_leads_nowhere(tmp_path: Path) -> None:
     place = tmp_path / "evidence"
     place.mkdir()
     attest(tmp_path)
-    assert read_evidence(Settings(place, tmp_path), "..", NOW) == Evidence()
+    assert read_evidence(Settings(place, tmp_path), "..", NOW) == GateEvidence()
 
 
 def sign(directory: Path, key: Path, name: str, namespace: str = "slipway") -> None:
