@@ -130,6 +130,8 @@ class Scratch:
     def _start_database(self, name: str, service: Mapping[str, Any]) -> None:
         variables = self._database_variables(service)
         variables.setdefault("POSTGRES_PASSWORD", secrets.token_hex(16))
+        # whoever commits in the real one would wait meanwhile for what is written here
+        variables["POSTGRES_INITDB_ARGS"] = f"{variables.get('POSTGRES_INITDB_ARGS', '')} --no-sync".strip()
         settings = [part for item in _HASTY for part in ("-c", item)]
         command = [*(service.get("command") or ["postgres"]), *settings]
         self._start(name, service, self._image(name, service), command, variables)

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Honours POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB on an empty data directory, as the official image does.
+# Honours POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and POSTGRES_INITDB_ARGS on an empty data directory, as the
+# official image does.
 set -euo pipefail
 
 if [ "$(id -u)" = 0 ]; then
@@ -12,12 +13,12 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     user=${POSTGRES_USER:-postgres}
     database=${POSTGRES_DB:-$user}
     initdb --username="$user" --pwfile=<(echo "${POSTGRES_PASSWORD:?must be set}") --auth=scram-sha-256 \
-        --auth-local=trust --encoding=UTF8 --locale=C.UTF-8 >/dev/null
+        --auth-local=trust --encoding=UTF8 --locale=C.UTF-8 ${POSTGRES_INITDB_ARGS:-} >/dev/null
     echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
     # Slipway reads slow statements in the log
     echo "log_min_duration_statement = 250ms" >>"$PGDATA/postgresql.conf"
-    pg_ctl --pgdata="$PGDATA" --wait --options="-c listen_addresses=''" start >/dev/null
+    pg_ctl --pgdata="$PGDATA" --wait --options="-c listen_addresses='' ${*:2}" start >/dev/null
     [ "$database" = postgres ] || createdb --username="$user" "$database"
     pg_ctl --pgdata="$PGDATA" --wait stop >/dev/null
 fi

@@ -160,11 +160,21 @@ def test_a_secret_s_file_is_not_looked_for_and_a_password_of_its_own_does(engine
     made = scratch(engine)
     made.begin(services, "b1")
     (given,) = engine.given.values()
-    assert set(given) == {"POSTGRES_USER", "POSTGRES_PASSWORD"}
+    assert set(given) == {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_INITDB_ARGS"}
     assert given["POSTGRES_USER"] == "orders_owner"
     assert len(given["POSTGRES_PASSWORD"]) == 32
     made.ready(services)
     assert made._superuser == "orders_owner"
+
+
+@pytest.mark.parametrize("own, expected", [({}, "--no-sync"), ({"POSTGRES_INITDB_ARGS": "-k"}, "-k --no-sync")])
+def test_what_is_thrown_away_is_not_made_durable(engine: Engine, own: dict[str, str], expected: str) -> None:
+    made = scratch(engine)
+    made.begin({**SERVICES, "postgres": {"image": "postgres:17", "environment": own}}, "b1")
+    (there,) = engine.given.values()
+    assert there["POSTGRES_INITDB_ARGS"] == expected
+    (started,) = engine.started.values()
+    assert "fsync=off" in started
 
 
 def test_nobody_is_let_in_before_the_backup_is_there_and_what_somebody_made_goes(engine: Engine) -> None:
