@@ -432,11 +432,8 @@ class Compose:
         self.call("build", "--quiet", directory=self._source, timeout=BUILD_TIMEOUT)
 
     def up(self, *services: str) -> None:
-        """Start or replace what differs and wait until it is healthy.
-
-        Without `services` it is the whole project, and containers of services that the files do not name are removed.
-        """
-        self._up(*(services or ("--remove-orphans",)))
+        """Start or replace what differs of `services` and of what they depend on, and wait until it is healthy."""
+        self._up(*services)
 
     def create(self, service: str, count: int) -> None:
         """Let there be `count` containers of a service: those that are there stay as they are, none is started."""
@@ -461,9 +458,9 @@ class Compose:
         waiting = ("--wait", "--wait-timeout", str(UP_TIMEOUT))
         self.call("up", "--detach", "--no-build", "--pull", "never", *waiting, *arguments, timeout=UP_TIMEOUT + 60)
 
-    def stop(self, *services: str) -> None:
-        """Stop containers and keep them."""
-        self.call("stop", *services, timeout=UP_TIMEOUT)
+    def stop(self) -> None:
+        """Stop the project's containers and keep them."""
+        self.call("stop", timeout=UP_TIMEOUT)
 
     def run_once(self, service: str, *command: str, timeout: float) -> Completed:
         """Run a command in a one-off container of a service's image, removed afterwards."""
