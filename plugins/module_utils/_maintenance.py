@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._compose import NOT_THE_PROJECT_S
 from ._engine import Step
 from ._errors import SlipwayError
+from ._inside import read_inside
 from ._ledger import write_file
 from ._traffic import traffic_of
 
@@ -81,13 +82,18 @@ class Maintenance:
         targets = traffic_of(self._site).targets()
         return targets is None or targets == {container.name}
 
-    def show(self, release: Release) -> None:
-        """Start it from the release's web image, under the web service's name, and send requests there."""
+    def show(self, release: Release) -> dict[str, Any]:
+        """Start it from the release's web image, under the web service's name, and send requests there.
+
+        Returns why that is not the application's own page, where it cannot be read: no way back may fail for a page.
+        """
         site, service = self._site, self._site.profile.services.web
         compose = site.compose_of(release)
-        own = site.profile.proxy.maintenance_page
-        page = site.directory / own if own else None
-        content = page.read_bytes() if page is not None and page.is_file() else _PAGE.encode()
+        content, told = _PAGE.encode(), dict[str, Any]()
+        try:
+            content = own_page(site, site.directory) or content
+        except SlipwayError as error:
+            told = {"plain_page": str(error)}
         # whatever user the image has reads it, inside a directory that is root's
         write_file(self._page, content, mode=0o644)
         self._remove()
@@ -109,6 +115,7 @@ class Maintenance:
         site.runner.run(argv)
         container = self._started()
         traffic_of(site).move([container])
+        return told
 
     def _started(self) -> Container:
         deadline = time.monotonic() + STARTS_WITHIN
@@ -130,6 +137,15 @@ class Maintenance:
     def _remove(self) -> None:
         if self.container is not None:
             self._site.runner.run(["docker", "rm", "--force", self._name])
+
+
+def own_page(site: Site, directory: Path) -> bytes | None:
+    """The application's own page among the files in `directory`; None where it has none.
+
+    :raises SlipwayError: it is no regular file inside the directory, or too large.
+    """
+    name = site.profile.proxy.maintenance_page
+    return read_inside(directory, name) if name else None
 
 
 def show_page(site: Site, release: Release, wanted: Callable[[], bool]) -> Step:

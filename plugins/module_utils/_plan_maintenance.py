@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._engine import Plan, Step
 from ._errors import SlipwayError
-from ._maintenance import Maintenance, show_page
+from ._maintenance import Maintenance, own_page, show_page
 from ._plan_switch import answer_again, let_replaced_go
 from ._profile import DOCKER_DNS, NONE
 from ._traffic import stop_one_by_one, traffic_of
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def maintenance(site: Site, *, shown: bool) -> Plan:
     """Plan to let visitors see the maintenance page instead of the application, or the application again.
 
-    :raises SlipwayError: a run has the site, nothing stands here, visitors would not see the page, or what it hides is
-        half done.
+    :raises SlipwayError: a run has the site, nothing stands here, visitors would not see the page, its own file
+        cannot be read, or what it hides is half done.
     """
     state = site.ledger.state()
     if state.run is not None:
@@ -44,6 +44,8 @@ def maintenance(site: Site, *, shown: bool) -> Plan:
     if not shown:
         steps: list[Step | tuple[Step, ...]] = [*answer_again(site, release), let_replaced_go(site, release)]
         return Plan("maintenance", release.version, "switch", steps)
+    # a deploy or a rollback goes on with a plain one where this cannot be read; whoever asks for the page is told
+    own_page(site, site.directory)
     steps = [show_page(site, release, lambda: True)]
     if drain in {DOCKER_DNS, NONE}:
         if site.compose.config["services"].get(web, {}).get("ports"):

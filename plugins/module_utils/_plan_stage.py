@@ -12,6 +12,7 @@ from ._compose import Compose
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._ledger import Before, Candidate, Release
+from ._maintenance import own_page
 from ._migration_files import migration_files
 from ._registry import named, pull
 
@@ -121,6 +122,12 @@ class _Staging:
             raise SlipwayError(
                 f"the Compose files of {self.version} have no service {', '.join(absent)}: mend application.services"
             )
+        try:
+            own_page(site, self.source)
+        except SlipwayError as error:
+            raise SlipwayError(
+                f"release {self.version} cannot show its maintenance page: {error}, in the repository"
+            ) from error
         # an image may be built with one of them
         for kind in ("secrets", "configs"):
             for item in (compose.config.get(kind) or {}).values():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ._compose import Docker
 from ._errors import CommandError, SlipwayError
+from ._inside import read_inside
 from ._ledger import write_file
 from ._profile import DOCKER_DNS, HAPROXY, NGINX_RELOAD
 
@@ -26,7 +27,10 @@ ANSWERS_WITHIN = 60
 LET_GO_WITHIN = 5
 # The connect timeout of 1 s that such a proxy should have, and some more.
 CONNECTS_WITHIN = 1.2
+_LONGEST_ANSWER = 1_000_000  # bytes
 _PAUSE = 0.1
+# What is read of `show stat`.
+_COLUMNS = {"svname", "status", "scur"}
 _SERVER = re.compile(r"^\s*server (?:\S+ )?([^\s:;]+):", re.MULTILINE)
 _NOBODY = "nobody yet"
 _HEAD = "# Slipway writes this file anew with each switch.\n"
@@ -124,12 +128,16 @@ class _File:
     """
 
     def __init__(self, site: Site) -> None:
-        self.path: Path = site.directory / (site.profile.proxy.file or "")
+        self._directory, self._name = site.directory, site.profile.proxy.file or ""
+        self.path: Path = self._directory / self._name
         self._owner = site.checkout
         self._by_hand: Path = site.ledger.root / "upstream.by-hand"
 
     def read(self) -> str:
-        return self.path.read_text("utf-8") if self.path.is_file() else ""
+        try:
+            return (read_inside(self._directory, self._name) or b"").decode()
+        except UnicodeDecodeError:
+            raise SlipwayError(f"{self.path} is no text in UTF-8: mend it") from None
 
     def names(self) -> set[str]:
         """The containers in it."""
@@ -138,7 +146,7 @@ class _File:
     @property
     def is_by_hand(self) -> bool:
         """Whether it is again as it was before it was first written here."""
-        return self._by_hand.is_file() and self._by_hand.read_text("utf-8") == self.read()
+        return self._by_hand.is_file() and self._by_hand.read_bytes() == self.read().encode()
 
     @property
     def settled(self) -> bool:
@@ -147,7 +155,7 @@ class _File:
 
     def settle(self) -> None:
         if not self.settled:
-            self._put(self._by_hand.read_text("utf-8"))
+            self._put(self._by_hand.read_bytes())
 
     def write(self, text: str) -> None:
         if not self.path.parent.is_dir():
@@ -155,10 +163,10 @@ class _File:
         before = self.read()
         if before.strip() and not before.startswith(_HEAD):
             write_file(self._by_hand, before.encode())
-        self._put(text)
+        self._put(text.encode())
 
-    def _put(self, text: str) -> None:
-        write_file(self.path, text.encode(), mode=0o644, owner=self._owner.owner)
+    def _put(self, content: bytes) -> None:
+        write_file(self.path, content, mode=0o644, owner=self._owner.owner)
 
 
 class NginxReload:
@@ -258,19 +266,23 @@ class Haproxy:
         self._socket = str(site.directory / (site.profile.proxy.socket or ""))
 
     def _ask(self, command: str) -> str:
+        deadline, answer = time.monotonic() + RELOADED_WITHIN, b""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(RELOADED_WITHIN)
             try:
+                connection.settimeout(RELOADED_WITHIN)
                 connection.connect(self._socket)
                 connection.sendall(f"{command}\n".encode())
-                parts = []
                 while part := connection.recv(65536):
-                    parts.append(part)
+                    answer += part
+                    left = deadline - time.monotonic()
+                    if left <= 0 or len(answer) > _LONGEST_ANSWER:
+                        raise TimeoutError("its answer does not end")
+                    connection.settimeout(left)
             except OSError as error:
                 raise SlipwayError(
                     f"HAProxy's admin socket {self._socket} does not answer ({error}): mend application.proxy.socket"
                 ) from error
-        return b"".join(parts).decode(errors="replace").strip()
+        return answer.decode(errors="replace").strip()
 
     def _tell(self, command: str, *expected: str) -> None:
         answer = self._ask(command)
@@ -282,6 +294,10 @@ class Haproxy:
         header, *lines = self._ask(f"show stat {self._backend} 4 -1").lstrip("# ").splitlines() or [""]
         names = header.split(",")
         rows = [dict(zip(names, line.split(","))) for line in lines if line]
+        if any(not row.keys() >= _COLUMNS or row["scur"].strip("0123456789") for row in rows):
+            raise SlipwayError(
+                f"what answers at {self._socket} does not tell servers as HAProxy does: mend application.proxy.socket"
+            )
         return {row["svname"]: row for row in rows}
 
     @staticmethod
@@ -373,4 +389,6 @@ def check_file_reaches_proxy(site: Site) -> str | None:
         return f"{proxy.file} is mounted by itself, so that a new one is not seen: mount its directory"
     if not any(mount in PurePosixPath(path).parents for mount in mounts):
         return f"{proxy.file} is in no directory that service {site.profile.services.proxy} mounts: mount it there"
+    # refuses what could not be read and kept
+    _File(site).read()
     return None

@@ -52,7 +52,7 @@ class World:
                 directory=root,
                 profile=SimpleNamespace(
                     name="swarm",
-                    proxy=SimpleNamespace(drain=drain, dns_ttl=0),
+                    proxy=Proxy(drain, dns_ttl=0, maintenance_page="page.html"),
                     services=SimpleNamespace(web="web", worker="worker"),
                 ),
                 compose=SimpleNamespace(config={"services": {"web": self.web}}),
@@ -125,6 +125,14 @@ def test_nothing_stops_while_no_page_is_there(world: World) -> None:
 def test_where_visitors_would_not_see_it_it_is_refused(world: World) -> None:
     world.web["ports"] = [{"published": "80"}]
     with pytest.raises(SlipwayError, match=r"service web has ports of its own.*'docker compose stop web'"):
+        maintenance(world.site, shown=True)
+    assert steps(maintenance(world.site, shown=False))
+
+
+@pytest.mark.parametrize("world", ["none"], indirect=True)
+def test_a_page_that_is_a_link_is_refused_before_anything_stops(world: World) -> None:
+    (world.site.directory / "page.html").symlink_to(".env")
+    with pytest.raises(SlipwayError, match=r"page\.html is a link or no regular file: put a regular file in its place"):
         maintenance(world.site, shown=True)
     assert steps(maintenance(world.site, shown=False))
 

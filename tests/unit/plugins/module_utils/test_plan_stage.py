@@ -7,8 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
 from ansible_collections.slipway.release.plugins.module_utils._plan_stage import _Staging, export_source
+from ansible_collections.slipway.release.plugins.module_utils._profile import Proxy
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 
 pytestmark = pytest.mark.promise("D1")
@@ -32,7 +34,9 @@ def site(tmp_path: Path) -> Site:
         directory=directory,
         ledger=ledger,
         source=lambda version: ledger.release_directory(version) / "source",
-        profile=SimpleNamespace(compose_files=("compose.yml",), env_file=".env", name="shop"),
+        profile=SimpleNamespace(
+            compose_files=("compose.yml",), env_file=".env", name="shop", proxy=Proxy(maintenance_page="page.html")
+        ),
         env_file=SimpleNamespace(path=directory / ".env"),
         checkout=SimpleNamespace(export=export),
     )
@@ -67,3 +71,19 @@ def test_what_a_build_is_given_as_a_secret_is_found(site: Site, monkeypatch: pyt
         way.build()
     assert seen == ["config/master.key"]
     assert sorted(path.name for path in way.source.iterdir()) == [".env", ".env.production", "compose.yml", "config"]
+
+
+@pytest.mark.promise("D4")
+def test_a_release_whose_maintenance_page_is_a_link_does_not_come_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_source(site, "1.1.0", "c" * 40)
+    way = _Staging(site, "1.1.0", "c" * 40)
+    (way.source / "page.html").symlink_to(".env")
+    stage = "ansible_collections.slipway.release.plugins.module_utils._plan_stage"
+    monkeypatch.setattr(f"{stage}.Compose", lambda *_about: SimpleNamespace(config={}))
+    monkeypatch.setattr(f"{stage}.missing_services", lambda *_about: [])
+    cast("Any", site).runner = None
+    said = r"release 1\.1\.0 cannot show its maintenance page: .*page\.html is a link .* in the repository"
+    with pytest.raises(SlipwayError, match=said):
+        way.build()

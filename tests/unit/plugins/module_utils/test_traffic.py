@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -78,6 +79,13 @@ def site(application: Application, nginx: Nginx, tmp_path: Path) -> Site:
     made = site_with(application, tmp_path, {"drain": "nginx_reload", "file": "upstreams/web.conf"})
     made.runner = nginx  # type: ignore[assignment]
     return made
+
+
+def mounting(site: Site, mounted: str = "upstreams") -> Site:
+    """The site, whose proxy mounts a part of its directory."""
+    volumes = [{"type": "bind", "source": str(site.directory / mounted)}]
+    vars(site)["compose"] = SimpleNamespace(config={"services": {"proxy": {"volumes": volumes}}})
+    return site
 
 
 def test_nginx_is_given_the_names_and_reloads_once(site: Site, nginx: Nginx) -> None:
@@ -157,6 +165,40 @@ def test_a_file_that_was_written_by_hand_stands_again_when_all_is_over(site: Sit
     assert (nginx.reloads, traffic.targets()) == (2, {"swarm-web-1"})
     traffic.settle()
     assert file.read_text() == "upstream web { server web:3000; }"
+
+
+def test_a_link_in_the_place_of_the_file_is_never_read_kept_or_published(site: Site, nginx: Nginx) -> None:
+    secret, file = site.directory.parent / "shadow", site.directory / "upstreams/web.conf"
+    secret.write_text("root:secret:1::::::\n")
+    file.symlink_to(secret)
+    traffic = NginxReload(site)
+    refused = r"web\.conf is a link or no regular file: put a regular file in its place"
+    with pytest.raises(SlipwayError, match=refused):
+        traffic.move([container("swarm-web-3")])
+    with pytest.raises(SlipwayError, match=refused):
+        check_file_reaches_proxy(mounting(site))
+    assert nginx.reloads == 0
+    assert not (site.ledger.root / "upstream.by-hand").exists()
+    file.unlink()
+    traffic.move([container("swarm-web-3")])
+    traffic.settle()
+    assert "secret" not in file.read_text()
+
+
+def test_a_file_that_is_no_text_is_named(site: Site) -> None:
+    (site.directory / "upstreams/web.conf").write_bytes(b"\xff\xfe")
+    with pytest.raises(SlipwayError, match=r"upstreams/web\.conf is no text in UTF-8: mend it"):
+        NginxReload(site).move([container("swarm-web-3")])
+
+
+def test_a_file_of_windows_lines_stands_again_byte_for_byte(site: Site) -> None:
+    file = site.directory / "upstreams/web.conf"
+    file.write_bytes(b"upstream web {\r\n server web:3000;\r\n}\r\n")
+    before, traffic = file.read_bytes(), NginxReload(site)
+    traffic.move([container("swarm-web-3")])
+    traffic.settle()
+    assert traffic.settled()
+    assert file.read_bytes() == before
 
 
 def test_nginx_that_started_anew_has_read_who_knows_what(site: Site, nginx: Nginx) -> None:
@@ -307,6 +349,43 @@ def test_a_socket_that_does_not_answer_is_named(proxied: Site) -> None:
         Haproxy(proxied).targets()
 
 
+@pytest.mark.parametrize("flood", [b"x" * 65536, b"x"])
+def test_an_answer_of_haproxy_s_that_does_not_end_is_given_up(
+    proxied: Site, monkeypatch: pytest.MonkeyPatch, flood: bytes
+) -> None:
+    """It says too much, or a little again and again."""
+    monkeypatch.setattr(_traffic, "RELOADED_WITHIN", 0.5 if len(flood) == 1 else 30)
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            while True:
+                connection.sendall(flood)
+                time.sleep(0.05 if len(flood) == 1 else 0)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(proxied.directory / "admin.sock"))
+        listener.listen()
+        endless = threading.Thread(target=answer, args=(listener,), daemon=True)
+        endless.start()
+        began = time.monotonic()
+        with pytest.raises(SlipwayError, match=r"admin\.sock does not answer \((its answer does not end|timed out)\)"):
+            Haproxy(proxied).targets()
+        assert time.monotonic() - began < 10
+        endless.join(10)
+
+
+@pytest.mark.parametrize(
+    "answer", ["# pxname,svname\nweb,swarm-web-1", "# svname,scur,status\nweb", "# svname,scur,status\nweb,many,UP"]
+)
+def test_what_does_not_answer_as_haproxy_does_is_named(
+    proxied: Site, admin: Admin, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(admin, "answer", lambda _command: answer)
+    with pytest.raises(SlipwayError, match=r"what answers at .*admin\.sock does not tell servers as HAProxy does"):
+        Haproxy(proxied).targets()
+
+
 def test_a_proxy_that_finds_containers_by_itself_is_given_time_to(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,7 +424,5 @@ def test_a_proxy_that_goes_on_with_addresses_never_knows_two_that_are_gone(
     ],
 )
 def test_a_file_that_the_proxy_would_not_see_is_found_beforehand(site: Site, mounted: str, said: str | None) -> None:
-    volumes = [{"type": "bind", "source": str(site.directory / mounted)}]
-    vars(site)["compose"] = SimpleNamespace(config={"services": {"proxy": {"volumes": volumes}}})
-    wrong = check_file_reaches_proxy(site)
+    wrong = check_file_reaches_proxy(mounting(site, mounted))
     assert wrong is None if said is None else said in str(wrong)
