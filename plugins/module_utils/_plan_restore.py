@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from ._backup_files import archive_name
 from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import CommandError, SlipwayError
+from ._inside import opened
 from ._ledger import RESTORED, Release, Restoring, sync_directory
 from ._maintenance import show_page
 from ._manifest import manifest_of
@@ -130,9 +133,12 @@ class _Restore:
         place, fresh, kept = self._places(name)
 
         def put_back() -> dict[str, Any]:
+            told = {f"kept {name}": str(kept)}
             # Where the old one is kept already, the new one was whole and only its last rename is left.
             if not kept.exists():
-                self._extract(self.site.backups / self.note.backup / archive_name("uploads", name), fresh)
+                taken = self._extract(self.site.backups / self.note.backup / archive_name("uploads", name), fresh)
+                if taken:
+                    told[f"not restored of {name}"] = f"{len(taken)} device nodes or bits: {', '.join(taken[:5])}"
                 if place.exists():
                     place.rename(kept)
                 else:
@@ -142,7 +148,7 @@ class _Restore:
             # an empty one, as Docker makes it for a container that mounts it, is replaced
             fresh.rename(place)
             sync_directory(place.parent)
-            return {f"kept {name}": str(kept)}
+            return told
 
         return Step(f"put the uploads of {name} back", lambda: self._is_back(name), put_back)
 
@@ -177,13 +183,29 @@ class _Restore:
 
         return Step("restart what serves the uploads", lambda: not self._behind(), restart)
 
-    def _extract(self, archive: Path, target: Path) -> None:
+    def _extract(self, archive: Path, target: Path) -> list[str]:
+        """Unpack into a directory made anew; returns what was taken away of it (see _disarm).
+
+        Whoever may write in the parent directory, which is not root's, may put something else under the target's name
+        at any moment. So root works in the directory that it made, and nobody else enters it before all is done.
+        """
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
-        argv = ["tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions"]
-        argv += ["--file", str(archive), "--directory", str(target)]
-        self.site.runner.run(argv, timeout=EXTRACT_TIMEOUT)
-        self.site.runner.run(["sync", "--file-system", str(target)], timeout=EXTRACT_TIMEOUT)
+        with opened(target, os.O_RDONLY | os.O_DIRECTORY) as made:
+            status, here = os.fstat(made), f"/proc/self/fd/{made}"
+            if status.st_uid != os.geteuid() or status.st_mode & 0o077 or any(Path(here).iterdir()):
+                raise SlipwayError(f"{target} was replaced as it was made: find out by whom, then run the same again")
+            argv = ["tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions"]
+            argv += ["--no-overwrite-dir", "--file", str(archive)]
+            self.site.runner.run(argv, cwd=here, timeout=EXTRACT_TIMEOUT)
+            taken = _disarm(made)
+            with tarfile.open(archive, "r:") as content:
+                top = content.next()
+            if top is not None and top.isdir():
+                os.fchown(made, top.uid, top.gid)
+                os.fchmod(made, top.mode)
+            self.site.runner.run(["sync", "--file-system", "."], cwd=here, timeout=EXTRACT_TIMEOUT)
+        return taken
 
     def verify(self) -> list[str]:
         """What is not as the backup has it; when all is, the restore is over."""
@@ -207,6 +229,27 @@ class _Restore:
         same = database.schema(like=schema) == schema
         detail = "as in the backup" if same else f"not as in backup {self.note.backup}"
         return [Observation("schema", database.name, self.site.ledger.now(), None, None, ok=same, detail=detail)]
+
+
+def _disarm(directory: int) -> list[str]:
+    """Take away what would lend somebody the rights of others: device nodes, and the bits setuid and setgid of files.
+
+    Returns the paths of these.
+    """
+    found = []
+    for place, _directories, names, inside in os.fwalk(".", dir_fd=directory):
+        for name in names:
+            mode = os.stat(name, dir_fd=inside, follow_symlinks=False).st_mode
+            device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+            if device:
+                os.unlink(name, dir_fd=inside)
+            elif stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
+                with opened(name, os.O_RDONLY, inside) as file:
+                    os.fchmod(file, mode & 0o1777)
+            else:
+                continue
+            found.append(f"{place}/{name}"[2:])
+    return found
 
 
 def restore(site: Site, backup: str, identity: str, *, uploads: bool) -> Plan:

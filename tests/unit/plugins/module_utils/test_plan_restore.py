@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,7 +22,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Com
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._manifest import write_manifest
 from ansible_collections.slipway.release.plugins.module_utils._plan_restore import restore
-from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed, HostRunner
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
 from ansible_collections.slipway.release.plugins.module_utils._stored import store
 
@@ -167,6 +169,10 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
     (directory / "storage/old").write_text("old")
     (tmp_path / "fresh").mkdir()
     (tmp_path / "fresh/new").write_text("new")
+    (tmp_path / "fresh/tool").touch()
+    (tmp_path / "fresh/sub").mkdir()
+    for name, mode in (("", 0o2775), ("sub", 0o2750), ("tool", 0o4755)):
+        (tmp_path / "fresh" / name).chmod(mode)
     subprocess.run(["tar", "-C", str(tmp_path / "fresh"), "-cf", str(tmp_path / "storage.tar"), "."], check=True)
     (tmp_path / "toc").write_text("toc")
     write_backup(backups, "b1", {"database/toc.dat": tmp_path / "toc", "uploads/storage.tar": tmp_path / "storage.tar"})
@@ -406,3 +412,80 @@ def test_no_room_a_half_done_release_and_missing_uploads_are_refused_first(site:
     with pytest.raises(SlipwayError, match=r"1\.2\.0 was left half done: run playbooks/rollback.yml"):
         restore(site, "b1", "r1-before", uploads=False)
     assert world.done == []
+
+
+class Raced:
+    """A runner of this host; when tar is to unpack, the owner of the parent directory does something first."""
+
+    def __init__(self, before: Callable[[], object], after: Callable[[], object] = lambda: None) -> None:
+        self.before, self.after = before, after
+
+    def run(self, argv: list[str], **options: Any) -> Completed:  # noqa: ANN401 - as the runner has it
+        if argv[0] == "tar":
+            self.before()
+        done = HostRunner().run(argv, **options)
+        if argv[0] == "tar":
+            self.after()
+        return done
+
+
+def replaced(target: Path, outside: Path) -> None:
+    """What somebody does who may write in the directory of a `target`."""
+    target.rename(target.with_name("theirs"))
+    target.symlink_to(outside)
+
+
+def test_root_unpacks_in_the_directory_that_it_made_whatever_bears_its_name(site: Site, tmp_path: Path) -> None:
+    target, outside = site.directory / "storage_restored", tmp_path / "etc"
+    outside.mkdir()
+    site.runner = cast("Any", Raced(lambda: replaced(target, outside)))
+    go(site)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("theirs", ["link", "open", "full"])
+def test_a_directory_that_was_replaced_as_it_was_made_is_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
+    outside, mkdir = tmp_path / "etc", Path.mkdir
+    outside.mkdir()
+
+    def made(self: Path, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as mkdir has it
+        mkdir(self, *arguments, **options)
+        if self.name == "storage_restored" and theirs == "link":
+            replaced(self, outside)
+        elif self.name == "storage_restored" and theirs == "open":
+            self.chmod(0o777)
+        elif self.name == "storage_restored":
+            (self / "theirs").touch()
+
+    monkeypatch.setattr(Path, "mkdir", made)
+    with pytest.raises(SlipwayError, match=r"Not a directory|storage_restored was replaced as it was made"):
+        go(site)
+    assert list(outside.iterdir()) == []
+    assert not (site.directory / "storage_restored/new").exists()
+
+
+def test_nobody_enters_uploads_before_they_are_whole_and_then_they_are_as_they_were(site: Site) -> None:
+    fresh, modes = site.directory / "storage_restored", list[int]()
+    site.runner = cast("Any", Raced(lambda: None, lambda: modes.append(fresh.stat().st_mode & 0o7777)))
+    told = go(site)
+    assert modes == [0o700]
+    storage = site.directory / "storage"
+    assert storage.stat().st_mode & 0o7777 == 0o2775
+    assert (storage / "sub").stat().st_mode & 0o7777 == 0o2750
+    assert (storage / "tool").stat().st_mode & 0o7777 == 0o755
+    assert told["not restored of storage"] == "1 device nodes or bits: tool"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who alone may make device nodes")
+def test_device_nodes_are_not_put_back(site: Site, tmp_path: Path) -> None:
+    device = tarfile.TarInfo("./sub/disk")
+    device.type, device.devmajor, device.devminor, device.mode = tarfile.CHRTYPE, 1, 3, 0o666
+    with tarfile.open(tmp_path / "storage.tar", "a") as archive:
+        archive.addfile(device)
+    shutil.rmtree(site.backups / "b1")
+    files = {"database/toc.dat": tmp_path / "toc", "uploads/storage.tar": tmp_path / "storage.tar"}
+    write_backup(site.backups, "b1", files)
+    assert "sub/disk" in go(site)["not restored of storage"]
+    assert list((site.directory / "storage/sub").iterdir()) == []
