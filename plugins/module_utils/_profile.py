@@ -498,14 +498,14 @@ def _repository_url(value: str) -> str | None:
     # Git runs a command of its own choosing for transports such as ext::
     if "::" in value:
         return "must not name a Git transport helper"
-    return "must not contain a password: use a credential helper or an SSH key" if _with_password(value) else None
-
-
-def _with_password(value: str) -> bool:
     try:
-        return "://" in value and urlsplit(value).password is not None
+        parts = urlsplit(value if "://" in value else "")
     except ValueError:
-        return False
+        return "must be a Git URL or an absolute path"
+    # over SSH the name of a user is no secret; elsewhere a token may stand in its place
+    if parts.password is not None or (parts.username is not None and "ssh" not in parts.scheme):
+        return "must not contain a user, password or token: use a credential helper or an SSH key"
+    return None
 
 
 def _base_url(value: str) -> str | None:
