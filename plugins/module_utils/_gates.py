@@ -22,6 +22,7 @@ from ._containers import ONE_AT_A_TIME, room_beside
 from ._dotenv import entry
 from ._errors import CommandError, SlipwayError
 from ._evidence import RELEASE_GATES, GateEvidence
+from ._git import CheckoutError
 from ._guard import cannot_arm
 from ._ledger import Candidate, State
 from ._maintenance import Maintenance
@@ -219,9 +220,10 @@ class Gates:
             return [name for name in absent if checkout.file_at(place, commit, name, _LARGEST_FILE) is None]
 
     def checkout(self) -> str:
-        """A git checkout in which nobody changed a tracked file."""
+        """A git checkout of one user's, in which nobody changed a tracked file."""
         if shutil.which("git") is None:
             raise SlipwayError("git is not installed on the host: install it, the release comes by git")
+        self.site.checkout.check()
         if not self.site.checkout.exists:
             directory = self.site.directory
             foreign = [path.name for path in directory.glob("*") if path.is_file() and path != self.site.env_file.path]
@@ -669,6 +671,10 @@ def look(site: Site, request: Request) -> Answer:
             excused[name] = (name, error.why, error.by or request.owner)
         except UnseenError as error:
             detail, ok = str(error), None
+        except CheckoutError as error:
+            # said once, where the gate is looked at that is about it
+            said = name != "checkout" and "checkout" in rest
+            detail, ok = ("not looked at: the gate checkout says why", None) if said else (str(error), False)
         except SlipwayError as error:
             detail, ok = str(error), False
         except (OSError, ValueError, KeyError) as error:

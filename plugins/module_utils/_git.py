@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ NETWORK_TIMEOUT = 300
 LOCK_AGE = 10.0
 _NETWORK = ("fetch", "ls-remote")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class CheckoutError(SlipwayError):
+    """A checkout in which git would do as one user what another says: it is not run there."""
 
 
 class Checkout:
@@ -43,12 +48,46 @@ class Checkout:
 
     @property
     def owner(self) -> tuple[int, int]:
-        """The uid and gid that the checkout belongs to; those of its nearest existing parent before it is there."""
+        """The uid and gid that the checkout belongs to; those of its nearest existing parent before it is there.
+
+        git does as this user what the checkout's configuration and hooks say: nobody else may have written them.
+
+        :raises CheckoutError: the checkout is not one user's, or is root's and others may write there.
+        """
+        if self.directory.is_symlink():
+            raise CheckoutError(f"{self.directory} is a link: name what it leads to in application.directory")
         place = self.directory
         while not place.exists():
             place = place.parent
         status = place.stat()
+        if place == self.directory:
+            self._check_is_of(status.st_uid)
         return status.st_uid, status.st_gid
+
+    def check(self) -> None:
+        """Raise CheckoutError where git is not to be run here, or where a checkout is to be."""
+        _ = self.owner
+
+    def _check_is_of(self, uid: int) -> None:
+        git = self.directory / ".git"
+        # in others' checkouts root may have left a file or two
+        inside = (git / "config", git / "hooks") if uid == 0 else ()
+        for part in (self.directory, git, *inside):
+            if not os.path.lexists(part):
+                continue
+            status = part.lstat()
+            if status.st_uid != uid:
+                raise CheckoutError(
+                    f"{part} belongs to the user id {status.st_uid} and {self.directory} to {uid}, as whom git would "
+                    f"do what {git} says: chown {self.directory} and chown -R {git} to one of them"
+                )
+            if uid == 0 and part == git and not stat.S_ISDIR(status.st_mode):
+                raise CheckoutError(f"{git} is root's and leads elsewhere: make {self.directory} a clone of its own")
+            if uid == 0 and status.st_mode & 0o022:
+                raise CheckoutError(
+                    f"{part} is root's and others may write there, so that git would do as root what they say: chown "
+                    f"{self.directory} and chown -R {git} to the user who deploys, or chmod go-w"
+                )
 
     def _git(self, *arguments: str, directory: Path | None = None, timeout: float = 60, check: bool = True) -> str:
         place = str(directory or self.directory)

@@ -14,9 +14,10 @@ from ansible_collections.slipway.release.plugins.module_utils import _gates
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._evidence import RELEASE_GATES
 from ansible_collections.slipway.release.plugins.module_utils._gates import GATES, Answer, Gates, Request, look
+from ansible_collections.slipway.release.plugins.module_utils._git import Checkout
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Before, Candidate, Ledger, Release
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation
-from ansible_collections.slipway.release.plugins.module_utils._process import Completed
+from ansible_collections.slipway.release.plugins.module_utils._process import Completed, HostRunner
 from ansible_collections.slipway.release.plugins.module_utils._profile import JobPolicy, Profile, Proxy
 from ansible_collections.slipway.release.plugins.module_utils._release_gates import ReleaseGates
 from ansible_collections.slipway.release.plugins.module_utils._site import EnvFile, Site
@@ -62,7 +63,7 @@ def site(tmp_path: Path, services: dict[str, Any] | None = None, runner: Runner 
             directory=Path("/opt/swarm"),
             env_file=EnvFile(tmp_path / ".env"),
             environment={},
-            checkout=SimpleNamespace(exists=True, head=lambda: "a" * 40),
+            checkout=SimpleNamespace(exists=True, head=lambda: "a" * 40, check=lambda: None),
             compose=SimpleNamespace(
                 config={"services": services or {"web": {}, "postgres": {}}}, replicas=lambda _service: 3
             ),
@@ -413,6 +414,21 @@ def test_all_failures_come_at_once_and_none_hides_another(tmp_path: Path, monkey
     assert {"docker", "secrets", "clock"} <= failed
     assert not answer.already
     assert answer.commit is None
+
+
+def test_why_git_is_not_run_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setitem(GATES, "deploy", ("python", "docker", "compose", "checkout", "release", "candidate"))
+    monkeypatch.setitem(GATES, "rollback", ("python", "docker", "compose", "release"))
+    (tmp_path / "link").symlink_to(tmp_path)
+    made = site(tmp_path)
+    vars(made).update(checkout=Checkout(HostRunner(), tmp_path / "link", "/srv/git/shop.git"), at_rest=nullcontext)
+    why = f"{tmp_path}/link is a link: name what it leads to in application.directory"
+    assert look(made, REQUEST).failures == [f"checkout: {why}"]
+    assert look(made, replace(REQUEST, verb="rollback")).failures == [f"release: {why}"]
+    # where it is not looked at, for there is no engine
+    made.runner = cast("Any", Runner(engine=""))
+    assert f"release: {why}" in look(made, REQUEST).failures
 
 
 def test_every_verb_has_gates_that_exist() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _git
@@ -212,3 +213,78 @@ def test_what_was_moved_differs_in_both_places_and_names_are_as_they_are(remote:
     checkout.fetch()
     assert sorted(checkout.differing("1.1.0", "2.0.0")) == ["file", "moved", "m\u00f6bel.conf"]
     assert checkout.differing("2.0.0", "2.0.0") == []
+
+
+class Forbidden:
+    """A runner that nothing may be run by."""
+
+    def run(self, argv: list[str], **_options: object) -> None:
+        pytest.fail(f"it was run: {argv}")
+
+
+def refused(directory: Path) -> str:
+    """Why git is not run in a directory."""
+    with pytest.raises(SlipwayError) as caught:
+        Checkout(cast("Any", Forbidden()), directory, "/srv/git/shop.git").changes()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_directory_that_is_a_link_is_no_checkout(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(checkout.directory)
+    assert refused(tmp_path / "link") == f"{tmp_path}/link is a link: name what it leads to in application.directory"
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("absent")
+    assert "is a link" in refused(tmp_path / "link")
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who alone may give files away")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("part", ["", ".git", ".git/config", ".git/hooks"])
+def test_root_does_not_do_what_somebody_else_s_git_says(checkout: Checkout, part: str) -> None:
+    (checkout.directory / ".git/hooks").mkdir(exist_ok=True)
+    os.chown(checkout.directory / part, 1000, 1000)
+    said = refused(checkout.directory)
+    assert "as whom git would do what" in said
+    assert f"chown {checkout.directory} and chown -R {checkout.directory}/.git to one of them" in said
+
+
+@AS_ROOT
+@pytest.mark.parametrize("part", ["", ".git", ".git/config", ".git/hooks"])
+@pytest.mark.parametrize("right", [0o020, 0o002])
+def test_root_does_not_do_what_others_may_write(checkout: Checkout, part: str, right: int) -> None:
+    (checkout.directory / ".git/hooks").mkdir(exist_ok=True)
+    place = checkout.directory / part
+    place.chmod(place.stat().st_mode | right)
+    assert f"{place} is root's and others may write there" in refused(checkout.directory)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("leads", ["link", "file"])
+def test_root_does_not_follow_a_git_directory_elsewhere(checkout: Checkout, tmp_path: Path, leads: str) -> None:
+    git_directory = checkout.directory / ".git"
+    git_directory.rename(tmp_path / "elsewhere")
+    if leads == "link":
+        git_directory.symlink_to(tmp_path / "elsewhere")
+    else:
+        git_directory.write_text(f"gitdir: {tmp_path}/elsewhere\n")
+    assert f"{git_directory} is root's and leads elsewhere" in refused(checkout.directory)
+
+
+@AS_ROOT
+def test_in_somebody_s_own_checkout_root_may_have_left_a_file(checkout: Checkout) -> None:
+    for part in ("", ".git"):
+        os.chown(checkout.directory / part, 1000, 1000)
+    checkout.directory.chmod(0o2775)
+    assert checkout.owner == (1000, 1000)
+
+
+def test_a_worktree_of_one_user_s_is_a_checkout(checkout: Checkout, tmp_path: Path) -> None:
+    git(checkout.directory, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), "1.1.0")
+    tree = Checkout(HostRunner(), tmp_path / "tree", "/srv/git/shop.git")
+    if os.geteuid() == 0:
+        os.chown(tree.directory, 1000, 1000)
+        os.chown(tree.directory / ".git", 1000, 1000)
+    assert tree.owner[0] == (os.geteuid() or 1000)
