@@ -10,7 +10,6 @@ from ansible_collections.slipway.release.plugins.module_utils._observation impor
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
 
-
 class ActionModule(ControllerAction):
     """Connects to nothing: the same in check mode."""
 

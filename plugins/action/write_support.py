@@ -17,7 +17,6 @@ from ansible_collections.slipway.release.plugins.module_utils._support_archive i
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 
 
-
 class ActionModule(ControllerAction):
     """Connects to nothing."""
 

@@ -77,9 +77,7 @@ def _refusal(request: Request, seen: Answer) -> RefusedError:
 def _open(site: Site, request: Request, seen: Answer, release: str | None, timeout: float) -> tuple[int, bool]:
     """Open the run, and adopt what people put here by hand; returns its token, and whether there was such a thing."""
     with site.ledger.locked():
-        opened = site.ledger.open_run(
-            request.run, request.verb, request.owner, release, timeout, excused=seen.excused
-        )
+        opened = site.ledger.open_run(request.run, request.verb, request.owner, release, timeout, excused=seen.excused)
         if request.verb == "deploy":
             site.ledger.start_afresh()
         try:

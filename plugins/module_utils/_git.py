@@ -54,8 +54,11 @@ class Checkout:
 
         :raises CheckoutError: the checkout is not one user's, or is root's and others may write there.
         """
-        if self.directory.is_symlink():
-            raise CheckoutError(f"{self.directory} is a link: name what it leads to in application.directory")
+        if self.directory.is_symlink() and self.directory.lstat().st_uid != 0:
+            # who made it decides where root writes
+            raise CheckoutError(
+                f"{self.directory} is a link that is not root's: name what it leads to in application.directory"
+            )
         place = self.directory
         while not place.exists():
             place = place.parent
@@ -72,7 +75,7 @@ class Checkout:
         git = self.directory / ".git"
         # in others' checkouts root may have left a file or two
         inside = (git / "config", git / "hooks") if uid == 0 else ()
-        for part in (self.directory, git, *inside):
+        for part in (self.directory.resolve(), git, *inside):
             if not os.path.lexists(part):
                 continue
             status = part.lstat()
@@ -83,7 +86,8 @@ class Checkout:
                 )
             if uid == 0 and part == git and not stat.S_ISDIR(status.st_mode):
                 raise CheckoutError(f"{git} is root's and leads elsewhere: make {self.directory} a clone of its own")
-            if uid == 0 and status.st_mode & 0o022:
+            others = stat.S_IWOTH if status.st_gid == 0 else stat.S_IWOTH | stat.S_IWGRP
+            if uid == 0 and status.st_mode & others:
                 raise CheckoutError(
                     f"{part} is root's and others may write there, so that git would do as root what they say: chown "
                     f"{self.directory} and chown -R {git} to the user who deploys, or chmod go-w"

@@ -407,9 +407,7 @@ def steps_to_run(
         environment,
         name_images(site, release),
         start_services(site, release, replaced, "start what else differs", others),
-        *answer_again(
-            site, release, *beside, proxy=start_services(site, release, replaced, "start the proxy", proxy)
-        ),
+        *answer_again(site, release, *beside, proxy=start_services(site, release, replaced, "start the proxy", proxy)),
     ]
 
 

@@ -495,7 +495,9 @@ class _Watcher:
             return
         self.memory.pending, problems = alert.deliver(self.policy.alert, self.memory.pending)
         for problem in problems:
-            alert.note(self.directory / "alerts.jsonl", {"at": self.site.ledger.now(), "not_told": self.site.hidden(problem)})
+            alert.note(
+                self.directory / "alerts.jsonl", {"at": self.site.ledger.now(), "not_told": self.site.hidden(problem)}
+            )
         self._remember()
 
     def _remember(self) -> None:

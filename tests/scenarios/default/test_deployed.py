@@ -126,9 +126,7 @@ def test_open_pages_hear_of_a_new_campaign_or_the_smoke_test_fails(play: Play, s
 
 
 @pytest.mark.promise("P1", "P2", "P4", "R2")
-def test_jobs_statements_figures_and_logs_are_compared_with_before_the_release(
-    types: Play, query: Sh, sh: Sh
-) -> None:
+def test_jobs_statements_figures_and_logs_are_compared_with_before_the_release(types: Play, query: Sh, sh: Sh) -> None:
     watch = "ansible-playbook playbooks/monitor.yml -i prod"
     briefly = {"monitor_looks=10": "monitor_looks=2", "monitor_interval=30": "monitor_interval=5"}
     well = types("docs/monitor.md", f"{watch} -e monitor_looks=10", given=briefly)

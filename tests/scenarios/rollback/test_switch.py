@@ -148,7 +148,6 @@ def test_a_release_that_does_not_boot_is_met_by_nobody_and_tries_no_more(
     assert "restarting" not in states
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.promise("G6")
 def test_a_release_whose_schema_breaks_what_runs_on_comes_in_behind_the_maintenance_page(
     play: Play, writer: Writer, publish: Callable[..., None], sh: Sh

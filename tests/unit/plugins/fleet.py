@@ -155,9 +155,7 @@ def environment(directory: Path) -> dict[str, str]:
     return {"ANSIBLE_COLLECTIONS_PATH": str(collection(directory)), "FLEET_DIRECTORY": str(directory)}
 
 
-def play(
-    directory: Path, stories: list[str], *options: str, playbook: str = "deploy", **variables: object
-) -> Played:
+def play(directory: Path, stories: list[str], *options: str, playbook: str = "deploy", **variables: object) -> Played:
     """Deploy 1.2.0 to as many sites as there are stories, or play another playbook there."""
     done = ansible_playbook(
         directory / "records",

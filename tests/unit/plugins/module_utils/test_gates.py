@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import nullcontext
 from dataclasses import replace
@@ -421,9 +422,11 @@ def test_why_git_is_not_run_is_said_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(GATES, "deploy", ("python", "docker", "compose", "checkout", "release", "candidate"))
     monkeypatch.setitem(GATES, "rollback", ("python", "docker", "compose", "release"))
     (tmp_path / "link").symlink_to(tmp_path)
+    if os.geteuid() == 0:
+        os.lchown(tmp_path / "link", 1000, 1000)
     made = site(tmp_path)
     vars(made).update(checkout=Checkout(HostRunner(), tmp_path / "link", "/srv/git/shop.git"), at_rest=nullcontext)
-    why = f"{tmp_path}/link is a link: name what it leads to in application.directory"
+    why = f"{tmp_path}/link is a link that is not root's: name what it leads to in application.directory"
     assert look(made, REQUEST).failures == [f"checkout: {why}"]
     assert look(made, replace(REQUEST, verb="rollback")).failures == [f"release: {why}"]
     # where it is not looked at, for there is no engine

@@ -230,15 +230,29 @@ def refused(directory: Path) -> str:
     return str(caught.value)
 
 
-def test_a_directory_that_is_a_link_is_no_checkout(checkout: Checkout, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(checkout.directory)
-    assert refused(tmp_path / "link") == f"{tmp_path}/link is a link: name what it leads to in application.directory"
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who alone may give files away")
+
+
+def link_of_somebody(path: Path, target: Path | str) -> None:
+    path.symlink_to(target)
+    if os.geteuid() == 0:
+        os.lchown(path, 1000, 1000)
+
+
+def test_a_link_that_somebody_made_is_no_checkout(checkout: Checkout, tmp_path: Path) -> None:
+    link_of_somebody(tmp_path / "link", checkout.directory)
+    assert "link is a link that is not root's: name what it leads to" in refused(tmp_path / "link")
     (tmp_path / "link").unlink()
-    (tmp_path / "link").symlink_to("absent")
+    link_of_somebody(tmp_path / "link", "absent")
     assert "is a link" in refused(tmp_path / "link")
 
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who alone may give files away")
+@AS_ROOT
+def test_a_link_that_root_made_leads_to_a_checkout(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(checkout.directory)
+    os.chown(checkout.directory, 1000, 1000)
+    os.chown(checkout.directory / ".git", 1000, 1000)
+    assert Checkout(HostRunner(), tmp_path / "link", "/srv/git/shop.git").owner == (1000, 1000)
 
 
 @AS_ROOT
@@ -257,8 +271,15 @@ def test_root_does_not_do_what_somebody_else_s_git_says(checkout: Checkout, part
 def test_root_does_not_do_what_others_may_write(checkout: Checkout, part: str, right: int) -> None:
     (checkout.directory / ".git/hooks").mkdir(exist_ok=True)
     place = checkout.directory / part
+    os.chown(place, 0, 1000)
     place.chmod(place.stat().st_mode | right)
     assert f"{place} is root's and others may write there" in refused(checkout.directory)
+
+
+@AS_ROOT
+def test_root_s_own_group_may_write(checkout: Checkout) -> None:
+    checkout.directory.chmod(0o775)
+    assert checkout.owner == (0, 0)
 
 
 @AS_ROOT

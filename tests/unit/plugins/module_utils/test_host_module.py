@@ -153,7 +153,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dic
 @pytest.mark.parametrize(
     "printed, said",
     [
-        ('line 13: unterminated quoted value "canary unterminated', 'line 13: unterminated quoted value ********'),
+        ('line 13: unterminated quoted value "canary unterminated', "line 13: unterminated quoted value ********"),
         ("no such key: canary-4711/+x", "no such key: ********"),
         ("GET /?key=canary-4711%2F%2Bx", "GET /?key=********"),
         ("it was canary-of-before", "it was ********"),

@@ -33,7 +33,9 @@ def test_an_observation_survives_json(changes: dict[str, Any]) -> None:
 
 
 def test_what_the_application_says_cannot_move_the_operator_s_cursor() -> None:
-    seen = Observation.from_dict({**GOOD, "subject": "/a\x1b[2J", "detail": "it says \x1b]52;c;cm0gLXJm\x07up\u202e\r\n"})
+    seen = Observation.from_dict(
+        {**GOOD, "subject": "/a\x1b[2J", "detail": "it says \x1b]52;c;cm0gLXJm\x07up\u202e\r\n"}
+    )
     assert (seen.subject, seen.detail) == ("/a [2J", "it says  ]52;c;cm0gLXJm up   ")
 
 

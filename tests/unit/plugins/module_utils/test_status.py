@@ -20,7 +20,9 @@ def test_status_names_the_command_that_comes_next(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("shutil.which", lambda _name: None)
     ledger = Ledger(tmp_path / "ledger")
     database = SimpleNamespace(kept=list)
-    place = cast("Site", SimpleNamespace(ledger=ledger, backups=tmp_path / "backups", database=database, containers=list))
+    place = cast(
+        "Site", SimpleNamespace(ledger=ledger, backups=tmp_path / "backups", database=database, containers=list)
+    )
     assert facts(place)["next"] == "ansible-playbook deploy.yml"
     with ledger.locked():
         run = ledger.open_run("r0", "deploy", "anna@controller", "1.1.0", 900)
