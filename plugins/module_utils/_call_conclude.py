@@ -72,6 +72,6 @@ def _begin_watch(module: Module, site: Site) -> str | None:
             undo_timeout=parameters["undo_timeout"],
             security=parameters["security"],
         )
-    except SlipwayError as error:
+    except (SlipwayError, OSError) as error:
         # the release is good: that nobody looks after it is no reason to take it back
         return str(error)
