@@ -20,6 +20,7 @@ def look(prober: Prober, since: datetime | None = None) -> dict[str, Observation
     return {item.subject: item for item in seen}
 
 
+@pytest.mark.promise("D5", "P5")
 def test_a_healthy_document_is_one_observation_a_service_and_one_for_the_whole(prober: Build) -> None:
     seen = look(prober(), datetime.now(UTC) - timedelta(minutes=1))
     assert {name: item.ok for name, item in seen.items()} == {
@@ -32,6 +33,7 @@ def test_a_healthy_document_is_one_observation_a_service_and_one_for_the_whole(p
     assert seen["/system_health.json"].detail == "healthy, 2 services"
 
 
+@pytest.mark.promise("D5")
 @pytest.mark.parametrize(
     "changes, reason",
     [
@@ -58,6 +60,7 @@ def test_a_document_that_is_not_clearly_healthy_is_a_failure_in_spite_of_its_200
     assert (whole.ok, whole.detail) == (False, reason)
 
 
+@pytest.mark.promise("D5", "P5")
 @pytest.mark.parametrize(
     "service, reason",
     [
@@ -79,6 +82,7 @@ def test_a_service_that_only_says_it_is_healthy_is_a_failure(
     assert (seen["/system_health.json"].ok, seen["/system_health.json"].detail) == (False, f"sidekiq: {reason}")
 
 
+@pytest.mark.promise("D5")
 @pytest.mark.parametrize(
     "answer, reason",
     [
@@ -101,6 +105,7 @@ def test_an_answer_that_is_no_health_document_is_one_failure(
     assert (seen["/system_health.json"].ok, seen["/system_health.json"].detail) == (False, reason)
 
 
+@pytest.mark.promise("D5")
 def test_a_document_from_before_the_deploy_is_a_failure_that_tells_its_age(
     application: Application, prober: Build
 ) -> None:

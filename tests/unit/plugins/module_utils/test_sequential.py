@@ -20,8 +20,6 @@ from ansible_collections.slipway.release.plugins.module_utils._sequential import
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.promise("P1", "P2", "P4")
-
 
 def poisson(dice: random.Random, mean: float) -> int:
     count, product, limit = 0, dice.random(), math.exp(-mean)
@@ -147,18 +145,21 @@ def drawn(dice: random.Random, mean: float) -> Baseline:
     return found
 
 
+@pytest.mark.promise("P1", "P2")
 def test_a_rate_that_stays_is_rarely_found_to_have_grown_however_often_one_looks() -> None:
     dice = random.Random(5)
     wrong = sum(decided(dice, drawn(dice, 6), 0.6, error=0.1, looks=300) is not None for _ in range(120))
     assert wrong <= 0.1 * 120
 
 
+@pytest.mark.promise("P1", "P2")
 def test_a_doubled_rate_is_found_soon() -> None:
     dice = random.Random(6)
     took = sorted(decided(dice, drawn(dice, 8), 1.6, error=0.02) or 10**6 for _ in range(31))
     assert took[15] <= 60
 
 
+@pytest.mark.promise("P1")
 def test_bursts_are_no_changed_rate() -> None:
     tally = Tally(BASELINE, 2)
     for minute in range(600):
@@ -181,6 +182,7 @@ def test_what_grew_less_than_is_looked_for_stands() -> None:
     assert found.events == pytest.approx(1.6 * found.expected, rel=0.01)
 
 
+@pytest.mark.promise("P1", "P2")
 def test_a_rate_that_grows_hours_later_is_found_and_since_when_is_told() -> None:
     tally = Tally(BASELINE, 2)
     for minute in range(900):
@@ -237,6 +239,7 @@ def test_bursts_are_left_out_of_a_baseline() -> None:
     assert burst.events == 140 * 6 + 4 * 600
 
 
+@pytest.mark.promise("P2")
 def test_days_tell_the_rate_and_put_down_to_clusters_how_they_differ() -> None:
     dice = random.Random(7)
     days = [(poisson(dice, 40), 6000) for _ in range(14)]

@@ -31,8 +31,6 @@ from ansible_collections.slipway.release.plugins.module_utils._site import EnvFi
 
 from .application import PROFILE
 
-pytestmark = pytest.mark.promise("P2", "P5", "R6")
-
 CRITERIA: list[dict[str, Any]] = [
     {"id": "R2", "title": "Broken", "mode": "enforce", "probes": ["service", "page"], "required": ["service", "page"]},
     {"id": "R3", "title": "Slow", "mode": "enforce", "probes": ["page"], "over": 5, "unit": "s", "looks": 3},
@@ -167,6 +165,7 @@ def test_what_was_made_over_an_hour_ago_says_nothing_about_now(world: World) -> 
     assert abs((datetime.now(UTC) - since).total_seconds() - 3600) < 60
 
 
+@pytest.mark.promise("W1")
 def test_a_websocket_error_is_noted_however_rare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.look()
     monkeypatch.setattr(_watch, "socket_error", lambda item: item["subject"] == "worker")
@@ -194,6 +193,7 @@ def test_a_release_that_is_well_is_looked_at_until_it_is_proven(world: World) ->
     assert sum("flows" in kinds for kinds in world.asked) <= 1
 
 
+@pytest.mark.promise("P2")
 def test_a_breach_that_lasts_is_told_and_taken_back_by_the_host(world: World) -> None:
     world.look()
     world.sees = broken
@@ -223,6 +223,7 @@ def well_logged() -> list[Observation]:
     return [*WELL, seen("log", "web", ok=True)]
 
 
+@pytest.mark.promise("P1")
 def test_what_only_warns_is_told_once_until_it_is_well_again(world: World) -> None:
     world.sees = failing
     for _ in range(2):
@@ -296,6 +297,7 @@ def test_a_warning_goes_to_whoever_hears_of_a_breach_and_a_shadow_tells_nobody(
     assert sent == [("webhook", "warning"), ("mail", "warning")]
 
 
+@pytest.mark.promise("R2")
 def test_a_flow_that_fails_is_told_at_once_and_counts_when_three_looks_saw_it(world: World) -> None:
     path = world.site.ledger.root / "agent" / "watch.json"
     settings = json.loads(path.read_text())
@@ -327,6 +329,7 @@ def test_a_flow_that_fails_is_told_at_once_and_counts_when_three_looks_saw_it(wo
     assert world.alerts[0]["next"] == "it is tried again in 60 min, and counts when 3 looks saw it"
 
 
+@pytest.mark.promise("P2")
 def test_jobs_that_fail_more_often_than_before_are_told(world: World) -> None:
     with world.site.ledger.locked():
         # as Sidekiq counts them, by day
@@ -350,6 +353,7 @@ def test_jobs_that_fail_more_often_than_before_are_told(world: World) -> None:
     assert alert["reason"].startswith("F1 More fails: failed: ")
 
 
+@pytest.mark.promise("R6")
 @pytest.mark.parametrize(
     "certificate, goes_back",
     [
@@ -414,6 +418,7 @@ def test_a_secret_of_the_env_file_is_told_to_nobody(world: World, monkeypatch: p
     assert "canary" not in kept + json.dumps(sent)
 
 
+@pytest.mark.promise("R6")
 def test_a_way_back_that_fails_half_way_is_gone_on_with(world: World) -> None:
     world.look()
     world.sees, world.fails = broken, SlipwayError("swarm-web-5 is restarting instead of healthy")
@@ -597,10 +602,12 @@ def test_what_one_look_counted_the_next_goes_on_from(world: World) -> None:
     assert memory["counted"] == {"looks": 2}
 
 
-def test_jobs_and_figures_are_looked_at_each_time_and_statements_seldom(world: World) -> None:
+@pytest.mark.promise("P1", "P2", "P5")
+def test_all_that_costs_little_is_looked_at_each_time_and_statements_seldom(world: World) -> None:
     for _ in range(21):
         world.look()
-    assert all({"jobs", "figures"} <= set(kinds) for kinds in world.asked)
+    each = {"services", "workers", "health", "pages", "jobs", "figures", "logs"}
+    assert [each - set(kinds) for kinds in world.asked] == [set()] * 21
     assert sum("queries" in kinds for kinds in world.asked) == 2
 
 
@@ -626,6 +633,7 @@ def test_the_log_of_looks_stays_small(world: World, monkeypatch: pytest.MonkeyPa
     assert sum(path.stat().st_size for path in files) < 1500
 
 
+@pytest.mark.promise("R6")
 def test_a_way_back_that_was_cut_short_is_gone_on_with(world: World) -> None:
     def half_done() -> None:
         before = Before("1.0.0", [], None)
