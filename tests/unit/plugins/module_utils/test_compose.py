@@ -238,10 +238,11 @@ class Answers:
 
     def __init__(self, printed: str) -> None:
         self.printed = printed
+        self.argv: list[str] = []
         self.given: dict[str, Any] = {}
 
-    def run(self, _argv: list[str], **options: object) -> Completed:
-        self.given = options
+    def run(self, argv: list[str], **options: object) -> Completed:
+        self.argv, self.given = argv, options
         return Completed(0, self.printed, "")
 
 
@@ -260,3 +261,21 @@ def test_the_model_says_what_a_container_gets_and_not_what_a_compose_file_would(
     assert (answers.given["env"]["PWD"], answers.given["cwd"]) == (str(tmp_path), str(tmp_path))
     compose.call("build", directory=tmp_path / "source")
     assert (answers.given["env"]["PWD"], answers.given["cwd"]) == (str(tmp_path / "source"), None)
+
+
+@pytest.mark.promise("M2", "D3")
+def test_a_one_off_container_is_of_the_release_alone_and_known_as_one(tmp_path: Path) -> None:
+    source = tmp_path / "releases/1.1.0/source"
+    profile = Profile.parse({**APPLICATION, "directory": str(tmp_path)})
+    answers = Answers("== 2 AddPriority: migrated\n")
+    compose = Compose(cast("Any", answers), profile, source, "1.1.0", tmp_path / "kept.env")
+    done = compose.run_once("web", "bin/rails", "db:migrate", timeout=3600)
+    assert done.stdout == "== 2 AddPriority: migrated\n"
+    project = ["--project-name", "swarm", "--project-directory", str(tmp_path)]
+    files = ["--env-file", str(tmp_path / "kept.env"), "--file", str(source / "compose.yml")]
+    # it is removed when it ends, starts nothing else, and is found by its label when its caller was killed
+    once = ["--rm", "--no-TTY", "--no-deps", "--label", "slipway.oneoff=swarm", "web"]
+    assert answers.argv == ["docker", "compose", *project, *files, "run", *once, "bin/rails", "db:migrate"]
+    assert answers.given["env"] == {"APP_VERSION": "1.1.0", "PWD": str(tmp_path)}
+    # what Rails prints is read, however it ends
+    assert (answers.given["timeout"], answers.given["check"]) == (3600, False)
