@@ -41,8 +41,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN40
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> list[Certificate]:
-    """What the rehearsal finds; what it finds wrong with the backup is the second of the pair."""
+def wrong() -> list[str]:
+    """What the rehearsal finds wrong with the backup."""
+    return []
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch, wrong: list[str]) -> list[Certificate]:
+    """The certificate that the rehearsal gives, alone in a list, so that a test can put another in its place."""
     found = [TRIED]
 
     class Held:
@@ -51,7 +57,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[Certificate]:
         def __init__(self, *_arguments: object) -> None: ...
 
         def run(self) -> tuple[list[str], Certificate]:
-            return [], found[0]
+            return wrong, found[0]
 
     monkeypatch.setattr(_plan_rehearse, "_Rehearsal", Held)
     return found
@@ -96,6 +102,27 @@ def test_a_bad_one_is_evidence_and_lets_nothing_migrate(
     _facts, seen = carry(site, Policy())
     assert seen[probe] is False
     assert site.ledger.state().candidate.phase == "backed_up"
+
+
+@pytest.mark.promise("M1")
+def test_a_backup_that_does_not_hold_what_the_database_held_lets_nothing_migrate(
+    site: Any,  # noqa: ANN401 a stand-in
+    held: list[Certificate],
+    wrong: list[str],
+) -> None:
+    # no migration is tried on such a copy
+    held[0] = Certificate("1.1.0", "c" * 40, "b1", "now", [])
+    wrong += ["table public.agents is gone", "the schema is another"]
+    with site.ledger.locked():
+        outcome = carry_out(site, rehearse(site, "1.1.0", Policy()))
+    (seen,) = [item for item in outcome.observations if item.probe == "backup"]
+    assert (seen.subject, seen.ok, seen.detail) == (
+        "b1",
+        False,
+        "table public.agents is gone; the schema is another",
+    )
+    assert site.ledger.state().candidate.phase == "backed_up"
+    assert site.ledger.certificate("1.1.0").proven is False
 
 
 def test_a_certificate_from_staging_is_accepted_for_the_same_commit(site: Any, held: list[Certificate]) -> None:  # noqa: ANN401 a stand-in
