@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from ansible_collections.slipway.release.plugins.module_utils._plan_rollback imp
     _WayBack,
     died_early,
     migrations_to_undo,
+    rollback,
     rollback_commands,
     way_back,
 )
@@ -323,3 +325,55 @@ def test_a_database_that_went_away_while_migrations_were_undone_is_started_and_t
         site.ledger.update(candidate=Candidate("1.1.0", "switched", Before("1.0.0", ["1"], "s", "b1")), current="1.0.0")
     assert _WayBack(site, "r1-rollback", 60, schema=BACK).undo_migrations() == done
     assert seen == calls
+
+
+def test_a_release_whose_images_were_removed_is_none_to_go_back_to(site: Site) -> None:
+    images = {"web": "sha256:w", "worker": "sha256:k", "proxy": "sha256:p"}
+    site.ledger.save_release(replace(release(["1"]), version="1.0.0", images=images))
+    here = {"sha256:w": None, "sha256:k": "sha256:k", "sha256:p": None}
+    cast("Any", site).docker = SimpleNamespace(image_ids=lambda asked: {name: here[name] for name in asked})
+    gone = r"^the image of web, proxy of release 1\.0\.0 is not on this host any more: load it again$"
+    with pytest.raises(SlipwayError, match=gone):
+        rollback(site, "r1-rollback", 60)
+    assert site.ledger.state().candidate is None, "nothing was begun"
+
+
+def test_migrations_that_cannot_be_undone_without_a_backup_stop_nothing(site: Site) -> None:
+    cast("Any", site).code = unheard_of
+    with site.ledger.locked():
+        before = Before("1.0.0", ["1"], "s", None)
+        site.ledger.update(candidate=Candidate("1.1.0", "switched", before), current="1.0.0")
+        with pytest.raises(SlipwayError, match=r"^the migrations of 1\.1\.0 cannot be undone and there is no backup"):
+            _WayBack(site, "r1-rollback", 60, schema=BACK).restore()
+
+
+def unheard_of() -> None:
+    raise AssertionError
+
+
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize(
+    "parks, told",
+    [
+        (lambda: 2, {"parked_jobs": 2}),
+        (lambda: 0, {}),
+        (lambda: raising("no container of redis is running"), {"not_parked": "no container of redis is running"}),
+    ],
+)
+def test_jobs_that_cannot_be_parked_do_not_keep_anybody_from_going_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch, parks: Callable[[], int], told: dict[str, Any]
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def park(_site: object, newer: str, older: str) -> int:
+        asked.append((newer, older))
+        return parks()
+
+    site.ledger.save_release(replace(release(["1"]), version="1.0.0", commit="b" * 40))
+    monkeypatch.setattr(_plan_rollback, "park", park)
+    assert _WayBack(site, "r1-rollback", 60, schema=AUTO).park_jobs() == told
+    assert asked == [("a" * 40, "b" * 40)]
+
+
+def raising(reason: str) -> int:
+    raise SlipwayError(reason)
