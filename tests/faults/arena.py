@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import calendar
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -104,7 +106,7 @@ class Looked:
 
 def _moment(text: str) -> float:
     whole = text.partition(".")[0].rstrip("Z")
-    return time.mktime(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    return float(calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")))
 
 
 def _faketime(directory: Path) -> bytes:
@@ -165,7 +167,10 @@ class Arena:
         return self._play("deploy.yml", {"release_version": version, **given})
 
     def _play(self, playbook: str, variables: Mapping[str, object]) -> tuple[int, dict[str, Any], str]:
-        records = self.directory / "records"
+        kept = self.directory / "records"
+        kept.mkdir(exist_ok=True)
+        # one that leaves no record has none: not that of the one before it
+        records = Path(tempfile.mkdtemp(dir=kept))
         done = subprocess.run(
             ["ansible-playbook", playbook, "-i", str(self.inventory), "-e", json.dumps(variables)],
             cwd=ROOT,

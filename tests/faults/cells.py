@@ -34,7 +34,8 @@ ERRORS = (
     "for number in $(seq 20); do for web in $(" + WEB + "); do docker exec $web sh -c "
     "'echo \"[$0] NoMethodError (undefined method total for nil):\" >/proc/1/fd/1' $number; done; done"
 )
-# A new critical one, in the format of Trivy.
+# A new critical one, and the report on it in the format of Trivy.
+CVE = "CVE-2026-99999"
 VULNERABILITY = {
     "SchemaVersion": 2,
     "ArtifactName": f"swarm:{GOOD}",
@@ -47,7 +48,7 @@ VULNERABILITY = {
             "Type": "bundler",
             "Vulnerabilities": [
                 {
-                    "VulnerabilityID": "CVE-2026-99999",
+                    "VulnerabilityID": CVE,
                     "PkgName": "rack",
                     "InstalledVersion": "3.1.0",
                     "FixedVersion": "3.1.1",
@@ -73,7 +74,8 @@ class Cell:
     :param happen: makes it happen: before a deploy, or under the watch.
     :param over: ends it.
     :param version: of the release that is deployed; empty for what happens under the watch of GOOD.
-    :param sign: how the observation begins by which a warning of the watch is known: its kind, and its subject.
+    :param sign: by what it is known that this was found: how the observation of a warning of the watch begins, its kind
+        and its subject; of a refusal, what it names.
     """
 
     name: str
@@ -252,7 +254,7 @@ FAULTS = (
     Cell("rows are deleted", "R4", TAKEN_BACK, version="1.5.0"),
     Cell("a column is truncated", "R4", TAKEN_BACK, version="1.6.0"),
     Cell("Redis is published, and Sidekiq's pages need no login", "R5", TAKEN_BACK, version="1.9.0"),
-    Cell("a scanner knows a new critical vulnerability", "R5", REFUSED, version=GOOD, given=reports),
+    Cell("a scanner knows a new critical vulnerability", "R5", REFUSED, version=GOOD, sign=CVE, given=reports),
     Cell("broadcasts never arrive", "R2", TAKEN_BACK, on("silent", "1"), off("silent"), GOOD),
     Cell("the health page lies", "R2", TAKEN_BACK, on("lie", "1"), off("lie"), GOOD),
     Cell(
@@ -357,7 +359,8 @@ def _deployed(arena: Arena, cell: Cell) -> Result:
         return Result(not code, ALONE if not code else TAKEN_BACK, None, None, ", ".join(asked) or "nothing")
     found = criteria.get(cell.criterion, {})
     if code and not record.get("run"):
-        return Result(cell.expected == REFUSED, REFUSED, seconds, None, _reason(printed, cell.criterion))
+        own = cell.expected == REFUSED and cell.sign in printed
+        return Result(own, REFUSED, seconds, None, _reason(printed, cell.sign or cell.criterion))
     outcome = TAKEN_BACK if code else WARNED if asked else ALONE
     detail = str(found.get("reason", "no verdict"))
     return Result(outcome == cell.expected and cell.criterion in asked, outcome, seconds, None, detail)
