@@ -59,8 +59,8 @@ done
 class Write:
     """One write and what became of it.
 
-    :param kind: create or delete.
-    :param marker: the campaign's name, which no other write has.
+    :param kind: create or delete; login where the client was not let in, so that there was nothing to write.
+    :param marker: the campaign's name, which no other write has; empty for a login.
     :param sent: when it was sent, and `answered` when its fate was known, in seconds since the epoch.
     :param fate: acknowledged, refused (the application said no), or unknown (no answer, or an error of the server).
     :param status: the HTTP status; None without an answer.
@@ -115,7 +115,14 @@ def account(writes: Iterable[Write], present: AbstractSet[str], aside: Mapping[s
 
 
 class RefusedError(Exception):
-    """The application does not let the client in."""
+    """The application does not let the client in.
+
+    :param status: what it answered.
+    """
+
+    def __init__(self, request: str, status: int) -> None:
+        self.status = status
+        super().__init__(f"{request}: {status}")
 
 
 class _Browser:
@@ -186,15 +193,15 @@ class _Browser:
         status, target, _ = self.send("POST", "/login", form)
         if status not in {302, 303} or target == "/login":
             self.forget()
-            raise RefusedError(f"POST /login: {status}")
+            raise RefusedError("POST /login", status)
         status, _, _ = self.send("GET", "/campaigns/new")
         if status != http.client.OK:
             self.forget()
-            raise RefusedError(f"GET /campaigns/new: {status}")
+            raise RefusedError("GET /campaigns/new", status)
 
 
 class Writer:
-    """Writes until it is stopped, or `duration` seconds have gone by.
+    """Writes until it is stopped, or `duration` seconds have gone by since it began.
 
     :param address: of the host; `name` is the one that the application answers to.
     :param log: where each write is noted, durably, before the next one.
@@ -208,7 +215,8 @@ class Writer:
         self._log = log
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._deadline = time.monotonic() + duration
+        self._duration = duration
+        self._deadline = 0.0
         self._count = 0
         self._mine: list[tuple[float, int, str]] = []
         self._threads = [threading.Thread(target=self._work, args=(number,)) for number in range(SENDERS)]
@@ -216,6 +224,7 @@ class Writer:
     def __enter__(self) -> Self:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.touch(mode=0o600)
+        self._deadline = time.monotonic() + self._duration
         for thread in self._threads:
             thread.start()
         return self
@@ -250,12 +259,22 @@ class Writer:
         due = time.monotonic() + number / RATE
         while not self._ending.wait(max(0.0, due - time.monotonic())) and time.monotonic() < self._deadline:
             due = max(due + SENDERS / RATE, time.monotonic())
-            try:
-                if not browser.known:
-                    browser.login()
-            except (RefusedError, OSError, http.client.HTTPException):
-                continue
-            self._note(self._write(browser))
+            if browser.known or self._let_in(browser):
+                self._note(self._write(browser))
+
+    def _let_in(self, browser: _Browser) -> bool:
+        """Log in; what keeps the client out is noted, for who writes nothing meets no failure either."""
+        sent, status = time.time(), None
+        try:
+            browser.login()
+        except RefusedError as error:
+            status, problem = error.status, str(error)
+        except (OSError, http.client.HTTPException) as error:
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            return True
+        self._note(Write("login", "", None, sent, time.time(), "unknown", status, problem))
+        return False
 
     def _write(self, browser: _Browser) -> Write:
         """Make one write: each fifth deletes a campaign of its own that is a second old, the others create one."""

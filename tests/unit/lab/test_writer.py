@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -72,6 +74,7 @@ class Application(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     down: ClassVar[threading.Event] = threading.Event()
+    keeps_out: ClassVar[threading.Event] = threading.Event()
     campaigns: ClassVar[dict[int, str]] = {}
 
     def answer(self, status: int, location: str = "", body: bytes = b"") -> None:
@@ -87,7 +90,9 @@ class Application(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        if self.path == "/login":
+        if self.path == "/login" and self.keeps_out.is_set():
+            self.answer(503)
+        elif self.path == "/login":
             self.answer(303, "http://swarm/agents")
         elif self.down.is_set():
             self.answer(502)
@@ -111,6 +116,7 @@ def application(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Application]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         Application.campaigns.clear()
         Application.down.clear()
+        Application.keeps_out.clear()
         yield Application
         server.shutdown()
 
@@ -134,3 +140,50 @@ def test_a_writer_notes_what_was_acknowledged_and_stops_by_itself(
     accounts = account(writes, set(application.campaigns.values()), {})
     assert accounts.found
     assert accounts.lost == ()
+
+
+def noted(client: Writer, enough: Callable[[list[Write]], bool]) -> list[Write]:
+    """What it has noted when that is enough."""
+    for _ in range(200):
+        if enough(client.writes()):
+            break
+        time.sleep(0.05)
+    return client.writes()
+
+
+def test_who_is_not_let_in_has_met_a_failure_and_writes_when_it_is(
+    application: type[Application], tmp_path: Path
+) -> None:
+    application.keeps_out.set()
+    with Writer("127.0.0.1", "swarm", "secret", tmp_path / "log", duration=60) as client:
+        kept_out = noted(client, lambda writes: len(writes) >= writer.SENDERS)
+        application.keeps_out.clear()
+        writes = noted(client, lambda writes: any(item.fate == "acknowledged" for item in writes))
+    assert {(item.kind, item.marker, item.fate, item.status) for item in kept_out} == {("login", "", "unknown", 503)}
+    assert {item.problem for item in kept_out} == {"POST /login: 503"}
+    assert "create" in {item.kind for item in writes}
+    # where the writes are is asked of writes alone
+    accounts = account(client.writes(), set(application.campaigns.values()), {})
+    assert len(accounts.found) == sum(item.fate == "acknowledged" for item in client.writes())
+    assert accounts.lost == ()
+
+
+def test_a_server_that_is_not_there_lets_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        monkeypatch.setattr(writer, "PORT", gone.getsockname()[1])
+    with Writer("127.0.0.1", "swarm", "secret", tmp_path / "log", duration=60) as client:
+        writes = noted(client, bool)
+    assert {(item.kind, item.fate, item.status) for item in writes} == {("login", "unknown", None)}
+    assert writes[0].problem.startswith("ConnectionRefusedError: ")
+
+
+@pytest.mark.usefixtures("application")
+def test_its_time_begins_when_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = 0
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: time.monotonic() + passed)
+    monkeypatch.setattr(writer, "time", clock)
+    client = Writer("127.0.0.1", "swarm", "secret", tmp_path / "log", duration=60)
+    # as while a release is published for the test
+    passed = 100
+    with client:
+        assert noted(client, bool)
