@@ -12,7 +12,8 @@ import pytest
 from tests import typed
 
 CASE = (
-    '<testcase classname="tests.a" name="b">{}<properties><property name="command" value="{}"/></properties></testcase>'
+    '<testcase classname="tests.a" name="{}">{}<properties><property name="command" value="{}"/></properties>'
+    "</testcase>"
 )
 
 
@@ -61,11 +62,44 @@ def test_a_command_that_no_passed_test_typed_is_named(
     coverage: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "page.md").write_text("    good  # as it is\n    bad \\\n      --very\n\n```sh\nnew\n```\n")
-    cases = CASE.format("", "good") + CASE.format("<failure/>", "bad --very")
+    cases = CASE.format("c", "", "good") + CASE.format("b", "<failure/>", "bad --very")
     (tmp_path / "unit.xml").write_text(f"<testsuite>{cases}</testsuite>")
     monkeypatch.setattr(typed, "ROOT", tmp_path)
     monkeypatch.setattr(typed, "PAGES", ["page.md"])
     monkeypatch.setattr(coverage, "RESULTS", tmp_path)
     typists = coverage.passed("command")
-    assert typists == {"good": {"tests/a.py::b"}}
+    assert typists == {"good": {"tests/a.py::c"}}
     assert coverage.untyped(typists) == ["page.md: no test types `bad --very`", "page.md: no test types `new`"]
+
+
+@pytest.mark.parametrize("ended", ["failure", "error", "skipped"])
+def test_a_test_passed_when_it_did_with_all_of_its_parameters(
+    coverage: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ended: str
+) -> None:
+    cases = [("good[1]", ""), ("good[2]", ""), ("bad[1]", ""), ("bad[2]", f"<{ended}/>"), ("bad[3]", "")]
+    text = "".join(CASE.format(name, end, "typed") for name, end in cases) + CASE.format("bad[4]", "", "typed too")
+    (tmp_path / "unit.xml").write_text(f"<testsuite>{text}</testsuite>")
+    monkeypatch.setattr(coverage, "RESULTS", tmp_path)
+    assert coverage.passed("command") == {"typed": {"tests/a.py::good"}}
+
+
+def test_the_check_fails_where_a_promise_is_not_proven_though_the_page_says_so_too(
+    coverage: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "promises.yml").write_text("G1: {text: All tests pass}\nG2: {text: Reviewed}\n")
+    for name, value in {"RESULTS": tmp_path, "PROMISES": tmp_path / "promises.yml", "TABLE": tmp_path / "page"}.items():
+        monkeypatch.setattr(coverage, name, value)
+    monkeypatch.setattr(typed, "PAGES", [])
+    case = CASE.format("b", "", "G1").replace('"command"', '"promise"')
+    (tmp_path / "unit.xml").write_text(f"<testsuite>{case}</testsuite>")
+    monkeypatch.setattr("sys.argv", ["coverage"])
+    assert coverage.main() == 0
+    assert "| G2 | Reviewed |  | not yet |" in (tmp_path / "page").read_text()
+    monkeypatch.setattr("sys.argv", ["coverage", "--check"])
+    assert coverage.main() == 1
+    assert capsys.readouterr().err == "G2: no test proves it\n"
+    (tmp_path / "unit.xml").write_text(f"<testsuite>{case}{case.replace('G1', 'G2')}</testsuite>")
+    monkeypatch.setattr("sys.argv", ["coverage"])
+    assert coverage.main() == 0
+    monkeypatch.setattr("sys.argv", ["coverage", "--check"])
+    assert coverage.main() == 0
