@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 SITE = f"site{WORKER + 1}"
 INVENTORY = "molecule/inventory"
+# Seconds that a test may take with its fixtures: a playbook alone may take 600.
+LONGEST = 900
 PUBLISH = r"""
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 git() {{ command git -c user.name=a -c user.email=a@example.test "$@"; }}
@@ -76,7 +78,10 @@ class JobRun(Run):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those come last that leave the others no host to work on."""
+    """Let those come last that leave the others no host to work on, and give each the time of a long playbook."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST))
     items.sort(key=lambda item: item.get_closest_marker("wipes") is not None)
 
 
