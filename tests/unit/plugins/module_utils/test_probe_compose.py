@@ -118,8 +118,13 @@ def test_a_service_that_the_compose_files_lack_cannot_be_seen(host: Host, prober
 def test_a_silent_docker_is_neither_good_nor_bad(host: Host, prober: Build, refusal: SlipwayError, reason: str) -> None:
     host.refusal = refusal
     seen = prober().run(Request(("services", "workers", "warm"))).observations
-    assert {item.probe for item in seen} == {"service", "worker", "cache"}
-    assert all(item.ok is None and reason in item.detail for item in seen)
+    assert {(item.probe, item.subject): item.ok for item in seen} == {
+        ("service", "services"): None,
+        ("worker", "worker"): None,
+        ("cache", "agents/metrics"): None,
+        ("cache", "system_health"): None,
+    }
+    assert [item.detail for item in seen if reason not in item.detail] == []
 
 
 def test_docker_is_asked_a_fixed_number_of_times(host: Host, prober: Build) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _probe_jobs
@@ -145,11 +146,15 @@ def test_without_a_worker_nothing_is_asked(host: Host, prober: Build) -> None:
     assert host.commands == []
 
 
-def test_how_often_jobs_failed_before_is_noted_by_day(host: Host, application: Application) -> None:
-    today = datetime.now(UTC).strftime("%Y-%m-%d")
-    host.days = {today: ("3", "60"), "2020-01-01": ("99", "99")}
+def test_how_often_jobs_failed_before_is_noted_by_day(
+    host: Host, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = SimpleNamespace(now=lambda zone: datetime(2026, 11, 23, 23, 59, 59, tzinfo=zone))
+    monkeypatch.setattr(_probe_jobs, "datetime", late)
+    # two weeks, and Sidekiq keeps its counters for years
+    host.days = {"2026-11-23": ("3", "60"), "2026-11-10": ("1", "40"), "2026-11-09": ("99", "99")}
     site = Site(Profile.parse(application.profile()), runner=host)
-    counted = {"events": 3, "trials": 60, "blocks": [[3, 60]], "seconds": 86400}
+    counted = {"events": 4, "trials": 100, "blocks": [[1, 40], [3, 60]], "seconds": 86400}
     assert _probe_jobs.baseline(site) == {"job": {"failed": counted}}
     host.containers.pop()
     site.look_again()

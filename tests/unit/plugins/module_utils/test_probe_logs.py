@@ -93,7 +93,12 @@ def test_an_error_that_was_there_before_is_counted_also_where_it_does_not_come(s
 
 def test_without_a_baseline_nothing_is_called_new(site: Site, host: Logging) -> None:
     host.printed = {"web1": [OLD] * 5}
-    assert all(item.ok for item in look(site, {}).values())
+    assert {name: (item.ok, item.value) for name, item in look(site, {}).items()} == {
+        "proxy": (True, 0),
+        "web": (True, 5),
+        "web: error Redis went away": (True, 5),
+        "worker": (True, 0),
+    }
 
 
 def test_logs_that_cannot_be_read_are_no_evidence_and_no_reason_to_stop(site: Site, host: Logging) -> None:

@@ -132,7 +132,7 @@ def test_old_workers_are_waited_for_until_their_time_is_over(
     traffic.move([container("swarm-web-3")])
     began = time.monotonic()
     traffic.let_go([container("swarm-web-1")])
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 10
     monkeypatch.setattr(_traffic, "LET_GO_WITHIN", 60)
     nginx.workers = {8: False}
     began = time.monotonic()
