@@ -90,8 +90,10 @@ def _parts(value: str) -> Iterator[str]:
 
 def _forms(value: str) -> set[str]:
     """A value as it stands, on one line, in an address, in JSON, in base64, and what a log's signature leaves of it."""
-    forms = {value, printable(value), " ".join(value.split()), quote(value, safe=""), json.dumps(value)[1:-1]}
-    forms.add(base64.b64encode(value.encode()).decode().rstrip("="))
+    # what is no UTF-8 came through as it was
+    content = value.encode("utf-8", "surrogateescape")
+    forms = {value, printable(value), " ".join(value.split()), quote(content, safe=""), json.dumps(value)[1:-1]}
+    forms.add(base64.b64encode(content).decode().rstrip("="))
     left = masked(value)
     return forms | ({left} if len(left.replace("#", "")) >= _ANYWHERE else set())
 
@@ -136,12 +138,14 @@ class Secrets:
 
     def _without_beginning(self, text: str) -> str:
         """A text without the beginning of a secret that it ends with."""
-        sizes = [size for secret in self.anywhere for size in _sizes(secret, text) if text.endswith(secret[:size])]
+        near = [secret for secret in self.anywhere if secret[:_LEAST_PART] in text[-len(secret) :]]
+        sizes = [size for secret in near for size in _sizes(secret, text) if text.endswith(secret[:size])]
         return f"{text[: -max(sizes)]}{HIDDEN}" if sizes else text
 
     def _without_end(self, text: str) -> str:
         """A text without the end of a secret that it begins with."""
-        sizes = [size for secret in self.anywhere for size in _sizes(secret, text) if text.startswith(secret[-size:])]
+        near = [secret for secret in self.anywhere if secret[-_LEAST_PART:] in text[: len(secret)]]
+        sizes = [size for secret in near for size in _sizes(secret, text) if text.startswith(secret[-size:])]
         return f"{HIDDEN}{text[max(sizes) :]}" if sizes else text
 
 

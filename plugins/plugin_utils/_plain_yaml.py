@@ -14,7 +14,6 @@ def load_yaml(content: str | bytes, loader: type[yaml.BaseLoader | yaml.SafeLoad
     """
     for event in yaml.parse(content, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
-            raise SlipwayError(
-                f"line {event.start_mark.line + 1}: has an alias (*NAME): write there what it stands for"
-            )
+            line = f"line {event.start_mark.line + 1}: " if event.start_mark is not None else ""
+            raise SlipwayError(f"{line}has an alias (*NAME): write there what it stands for")
     return yaml.load(content, Loader=loader)  # noqa: S506 - the loader makes plain data only

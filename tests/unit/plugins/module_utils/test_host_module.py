@@ -119,7 +119,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dic
     """A host whose env file nobody but itself knows, with a Compose that refuses it by what it is told to print."""
     place = tmp_path / "swarm"
     place.mkdir()
-    (place / ".env").write_text(BROKEN)
+    (place / ".env").write_bytes(BROKEN.encode() + b"OTHER=\xff no UTF-8\n")
     (place / "compose.yml").write_text("services: {}\n")
     before = tmp_path / "state" / "swarm" / "releases" / "1.0.0" / "env.before"
     before.parent.mkdir(parents=True)

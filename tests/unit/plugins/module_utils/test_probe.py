@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils import _integrity, _probe
@@ -77,6 +78,13 @@ def test_a_probe_that_breaks_is_not_a_pass_and_stops_no_other(monkeypatch: pytes
         None,
         "could not be seen: ZeroDivisionError in the probe: oops",
     )
+
+
+def test_no_observation_holds_what_the_env_file_alone_knows(host: Host, prober: Build, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RAILS_ENV=production\nSECRET_KEY_BASE=canary-4711\n")
+    host.refusal = SlipwayError("production does not know canary-4711")
+    seen = prober(directory=str(tmp_path)).run(Request(("services", "jobs"))).observations
+    assert {item.detail for item in seen} == {"could not be seen: production does not know ********"}
 
 
 def test_a_docker_that_does_not_answer_is_asked_once_a_look(host: Host, released: Build) -> None:

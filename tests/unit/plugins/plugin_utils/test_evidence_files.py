@@ -126,7 +126,7 @@ def test_a_review_has_a_reviewer_and_a_kind(directory: Path, read: Given) -> Non
     assert read().claims["review"] == said
     (directory / "review.yml").write_text(REVIEW.replace("peer", "none"))
     assert "review.yml.kind: must be one of self, peer, not 'none'" in read().claims["review"].detail
-    (directory / "review.yml").write_text("commit: *nobody")
+    (directory / "review.yml").write_text("commit: [")
     assert "review.yml is no YAML that can be read" in read().claims["review"].detail
 
 
