@@ -16,7 +16,7 @@ OWN = [
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("variables", "title"), [({}, "A cache is not warm"), ({"verdict_criteria": OWN}, "A key is missing")]
+    "variables, title", [({}, "A cache is not warm"), ({"verdict_criteria": OWN}, "A key is missing")]
 )
 def test_a_cache_that_is_not_warm_fails_the_run_by_the_inventory_s_own_criterion(
     tmp_path: Path, variables: dict[str, object], title: str

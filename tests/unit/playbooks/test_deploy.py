@@ -39,7 +39,7 @@ def test_what_several_roles_go_by_is_said_once(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("playbook", "story", "variables", "calls"),
+    "playbook, story, variables, calls",
     [
         ("deploy", "bad", {}, ["rollback", "probe", "probe", "conclude"]),
         ("deploy", "never in", {}, ["stage", "rollback", "conclude"]),
