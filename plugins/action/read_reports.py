@@ -10,9 +10,9 @@ from ansible_collections.slipway.release.plugins.module_utils._scan_reports impo
 from ansible_collections.slipway.release.plugins.module_utils._scanner import scan_all
 from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import (
     CONTROLLER,
-    ScanEvidence,
     Given,
     Policy,
+    ScanEvidence,
     dated,
     parse,
 )

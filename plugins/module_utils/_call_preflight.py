@@ -23,7 +23,7 @@ _ISSUES_READ, _ISSUES_TOLD = 20, 5
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
     """Look at the gates; open the run when asked to and nothing is wrong."""
-    request, timeout = _request(module), module.params["controller_timeout"]
+    request = _request(module)
     if request.opens:
         site.ledger.await_last_call(request.owner, PATIENT)
     seen = look(site, request)
@@ -36,10 +36,10 @@ def answer(module: Module, site: Site) -> dict[str, Any]:
     changed = False
     if request.opens and not seen.already:
         # opening a run is bookkeeping; adopting an application is a change
-        run["token"], changed = _open(site, request, seen, release, timeout)
+        run["token"], changed = _open(site, request, seen, release, module.params["controller_timeout"])
         run["previous"] = site.ledger.state().current
     elif request.opens and state.run is not None:
-        changed = _clear_up(site, request, timeout)
+        changed = _clear_up(site, request, module.params["controller_timeout"])
     elif adoptable(site):
         run["previous"] = observe_release(site).version
     return {"changed": changed, "run": run, **_told(site, request, seen, run)}

@@ -36,7 +36,7 @@ from ._profile import Profile
 from ._scrub import scrubbed
 from ._session import Session
 from ._site import Site
-from ._vulnerabilities import ScanEvidence, Policy
+from ._vulnerabilities import Policy, ScanEvidence
 
 # These may write, or a scanner takes long, so that they run once however many looks there are.
 _ONCE = frozenset({"flows", "warm", "vulnerabilities"})

@@ -12,7 +12,7 @@ from ._bundle_take import came_by_bundle
 from ._observation import Observation, timestamp
 from ._scan_reports import Report
 from ._scanner import scan_all
-from ._vulnerabilities import HOST, Comparison, ScanEvidence, Known, Policy, Scanner, seen_of
+from ._vulnerabilities import HOST, Comparison, Known, Policy, ScanEvidence, Scanner, seen_of
 
 if TYPE_CHECKING:
     from ._site import Site

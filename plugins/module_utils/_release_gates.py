@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, TypeVar
 
 from ._changelog import SIZE_LIMIT, CustomerNotes, Notes, customer_notes, parse
 from ._errors import CommandError, SlipwayError
-from ._evidence import CHANGELOG, DOCUMENTATION, NOTES, REVIEW, TESTS, WINDOW, Claim, GateEvidence, EvidenceError
+from ._evidence import CHANGELOG, DOCUMENTATION, NOTES, REVIEW, TESTS, WINDOW, Claim, EvidenceError, GateEvidence
 from ._once import Once
 
 if TYPE_CHECKING:

@@ -136,8 +136,8 @@ msg:
   type: str
 """
 
-_PLACE = {"type": "path", "required": True}
-ARGUMENTS = {
+_PLACE: dict[str, object] = {"type": "path", "required": True}
+ARGUMENTS: dict[str, dict[str, object]] = {
     "application": {"type": "dict", "required": True},
     "environment": {"type": "dict", "default": {}, "no_log": True},
     "version": {"type": "str", "required": True},

@@ -80,7 +80,7 @@ msg:
   type: str
 """
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, dict[str, object]] = {
     "waves": {"type": "raw", "required": True},
     "sites": {"type": "list", "elements": "str", "required": True},
     "batch": {"type": "list", "elements": "str", "required": True},

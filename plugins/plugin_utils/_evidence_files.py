@@ -33,8 +33,8 @@ from ansible_collections.slipway.release.plugins.module_utils._evidence import (
     TESTS,
     WINDOW,
     Claim,
-    GateEvidence,
     EvidenceError,
+    GateEvidence,
 )
 from ansible_collections.slipway.release.plugins.module_utils._observation import parse_timestamp
 from ansible_collections.slipway.release.plugins.module_utils._plan_adopt import VERSION

@@ -34,7 +34,7 @@ PLAYBOOK = """
       slipway.release.write_notes:
         product: swarm
         notes: {version: "1.2", date: "2026-11-20", sections: {}}
-      failed_when: false
+      ignore_errors: true
       register: nowhere
     - name: Keep what is known
       ansible.builtin.copy:

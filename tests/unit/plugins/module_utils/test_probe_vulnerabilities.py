@@ -16,7 +16,7 @@ from ansible_collections.slipway.release.plugins.module_utils._probe_vulnerabili
 from ansible_collections.slipway.release.plugins.module_utils._profile import Profile
 from ansible_collections.slipway.release.plugins.module_utils._scan_reports import Report, parse_report
 from ansible_collections.slipway.release.plugins.module_utils._site import Site
-from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import ScanEvidence, Policy, Scanner
+from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import Policy, ScanEvidence, Scanner
 
 from tests.unit.plugins.module_utils import scan_samples as samples
 from tests.unit.plugins.module_utils.application import PROFILE

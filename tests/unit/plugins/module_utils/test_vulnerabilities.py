@@ -10,10 +10,10 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 from ansible_collections.slipway.release.plugins.module_utils._scan_reports import Finding, Report
 from ansible_collections.slipway.release.plugins.module_utils._vulnerabilities import (
     Comparison,
-    ScanEvidence,
     Given,
     Known,
     Policy,
+    ScanEvidence,
     SecurityError,
     Waiver,
     parse,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slipway.release.plugins.module_utils._evidence import Claim, GateEvidence, EvidenceError
+from ansible_collections.slipway.release.plugins.module_utils._evidence import Claim, EvidenceError, GateEvidence
 from ansible_collections.slipway.release.plugins.plugin_utils._evidence_files import (
     RECORD_LIMIT,
     Settings,
