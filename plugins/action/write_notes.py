@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.release.plugins.module_utils._changelog import Notes, customer_notes
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.slipway.release.plugins.plugin_utils._release_notes import as_markdown, as_text
 
@@ -29,10 +29,7 @@ class ActionModule(ControllerAction):
             if not self.check_mode:
                 directory.mkdir(parents=True, exist_ok=True)
                 for path, text in files.items():
-                    # hosts of a fleet write the same at the same time
-                    partial = path.with_name(f".{path.name}.{os.getpid()}")
-                    partial.write_text(text, "utf-8")
-                    partial.replace(path)
+                    write_file(path, text.encode(), mode=0o644)
         except OSError as error:
             raise SlipwayError(
                 f"the release notes cannot be written to {directory} ({error.strerror}): mend release_notes_directory"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.slipway.release.plugins.plugin_utils._outbox import Outbox
 from ansible_collections.slipway.release.plugins.plugin_utils._report_page import Report, render

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
-from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.module_utils._support_archive import SUFFIX, unpacked
 from ansible_collections.slipway.release.plugins.plugin_utils._controller_action import ControllerAction
 

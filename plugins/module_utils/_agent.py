@@ -58,6 +58,9 @@ def _go(site: Site) -> str:
 
 def main() -> None:
     """Run from the zip file: the one argument is the directory with the settings."""
-    said, code = look(Path(sys.argv[1]))
+    try:
+        said, code = look(Path(sys.argv[1]))
+    except SlipwayError as error:
+        sys.exit(str(error))
     sys.stdout.write(f"{said}\n")
     sys.exit(code)

@@ -21,7 +21,7 @@ from typing import IO, Any
 from ._bundle_manifest import BundleError
 from ._bundle_trust import plain
 from ._errors import SlipwayError
-from ._ledger import sync_directory
+from ._files import sync_directory
 from ._stored import CHUNK
 
 

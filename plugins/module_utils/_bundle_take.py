@@ -7,7 +7,6 @@ none.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,9 @@ from ._bundle_load import Engine, load, need
 from ._bundle_manifest import HELPERS, SOURCE, BundleError, Manifest, parse_manifest
 from ._bundle_reader import Bundle, Standing, admit, architecture, opened
 from ._bundle_trust import SIGNATURE, read_sums
+from ._files import read_record, write_record
 from ._helpers import place_of
-from ._ledger import Ledger, write_file
+from ._ledger import Ledger
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -28,12 +28,13 @@ RECORD = "bundle.json"
 
 def brought_images(ledger: Ledger, version: str, commit: str) -> dict[str, str] | None:
     """The id of each service's image, when a bundle brought exactly this commit; else None."""
-    try:
-        told = json.loads((ledger.release_directory(version) / RECORD).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    images: dict[str, str] = told["images"]
-    return images if told["commit"] == commit else None
+
+    def build(told: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        return told["commit"], told["images"]
+
+    path = ledger.release_directory(version) / RECORD
+    brought, images = read_record(path, build, "remove it, and load the bundle again") or (None, None)
+    return images if brought == commit else None
 
 
 def came_by_bundle(ledger: Ledger, version: str) -> bool:
@@ -113,4 +114,4 @@ def _keep(site: Site, bundle: Bundle, images: dict[str, str]) -> None:
     directory = site.ledger.release_directory(manifest.version)
     directory.mkdir(mode=0o711, exist_ok=True)
     record = {"commit": manifest.commit, "images": images, "manifest": manifest.sha256}
-    write_file(directory / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    write_record(directory / RECORD, record)

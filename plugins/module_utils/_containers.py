@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._errors import SlipwayError
-from ._ledger import write_file
+from ._files import read_record, write_record
 
 if TYPE_CHECKING:
     from ._compose import Container
@@ -73,8 +73,7 @@ class Containers:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _noted(self) -> dict[str, str]:
-        notes: dict[str, str] = json.loads(self._notes.read_text("utf-8")) if self._notes.is_file() else {}
-        return notes
+        return read_record(self._notes, dict, "remove it, containers that only it knows are made anew") or {}
 
     def all(self) -> list[Container]:
         """All containers of the service, running or not."""
@@ -124,7 +123,7 @@ class Containers:
             made = {item.id: self._digest() for item in self.all() if item.id not in known}
             left = {item.id for item in self.site.all_containers()}
         notes = {key: value for key, value in self._noted().items() if key in left}
-        write_file(self._notes, json.dumps({**notes, **made}, indent=1).encode())
+        write_record(self._notes, {**notes, **made})
 
     def renew(self, one: Container) -> list[Container]:
         """Start another of the release's own beside `one`; return those that are good then, without it."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._engine import Plan, Step
 from ._errors import SlipwayError
+from ._files import sync_directory
 from ._helpers import program
-from ._ledger import sync_directory
 from ._manifest import check_files
 from ._stored import finish, piped, send
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._ledger import entries
+from ._files import entries
 from ._migration_files import version_of
 from ._observation import parse_timestamp
 

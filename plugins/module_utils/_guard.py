@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import json
 import marshal
 import shlex
 import shutil
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import SlipwayError
-from ._ledger import write_file
+from ._files import read_record, write_file, write_record
 
 if TYPE_CHECKING:
     from ._site import Site
@@ -116,7 +115,7 @@ class Guard:
         """
         self.directory.mkdir(mode=0o700, exist_ok=True)
         write_file(self._program, engine)
-        write_file(self.directory / f"{duty}.json", (json.dumps(settings, indent=1) + "\n").encode())
+        write_record(self.directory / f"{duty}.json", settings)
         command = shlex.join([sys.executable or "/usr/bin/python3", str(self._program), str(self.directory)])
         service, timer = self._files
         try:
@@ -149,8 +148,4 @@ class Guard:
 
 def settings_of(directory: Path, duty: str) -> dict[str, Any] | None:
     """What a duty was begun with; None when there is no such duty."""
-    try:
-        found: dict[str, Any] = json.loads((directory / f"{duty}.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    return found
+    return read_record(directory / f"{duty}.json", dict)

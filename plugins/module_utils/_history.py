@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ._bounded import bounded
 from ._criteria import HOLD, INCONCLUSIVE, ROLLBACK
 from ._errors import SlipwayError
+from ._files import entries
 from ._issues import STOPPED, TAKEN_BACK, runs_of, why
-from ._ledger import WATCHED, entries
+from ._ledger import WATCHED
 from ._manifest import manifest_of
 from ._plan_adopt import VERSION
 from ._prune import Policy, listing

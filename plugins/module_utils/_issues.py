@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._armed import OWNER
 from ._criteria import ROLLBACK
-from ._ledger import LONGEST_FILE, WATCHED, entries
+from ._files import LONGEST_FILE, entries
+from ._ledger import WATCHED
 from ._watch import UNPROVEN
 
 if TYPE_CHECKING:

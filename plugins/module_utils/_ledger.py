@@ -18,20 +18,19 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 from ._certificate import Certificate
 from ._errors import LockedError, OutOfOrderError, SlipwayError
+from ._files import entry_of, read_record, write_record
 from ._observation import parse_timestamp
 
 FORMAT = 1
 CONTROLLER_TIMEOUT = 900.0
-
-# Bytes of a file beside the state that are read at most.
-LONGEST_FILE = 8_000_000
 
 # The events with which a watch and a restore end: the release stands as it did.
 WATCHED, RESTORED = "watched", "restored"
@@ -211,34 +210,6 @@ def _state(data: Mapping[str, Any]) -> State:
     )
 
 
-def write_file(path: Path, content: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
-    """Replace `path` so that a crash at any moment leaves the old content or the new, never a mixture."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)
-            if owner is not None:
-                os.fchown(descriptor, *owner)
-            stream.write(content)
-            stream.flush()
-            os.fsync(descriptor)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames inside `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def since_boot() -> tuple[str, float]:
     """Which boot of the host this is, "" where nobody knows, and the seconds since it began: nobody sets that clock."""
     try:
@@ -274,25 +245,21 @@ class Ledger:
 
     def state(self) -> State:
         """The state as it stands; an empty one where no ledger is."""
-        try:
-            data = json.loads((self.root / "ledger.json").read_text("utf-8"))
-        except FileNotFoundError:
-            return State()
-        except ValueError as error:
-            raise SlipwayError(f"{self.root / 'ledger.json'} is damaged ({error}): restore it from a copy") from error
-        if data.get("format") != FORMAT:
-            raise SlipwayError(
-                f"{self.root / 'ledger.json'} has format {data.get('format')}, this version reads {FORMAT}: "
-                "use the Slipway that wrote it"
-            )
-        return _state(data)
+        path = self.root / "ledger.json"
+
+        def build(data: dict[str, Any]) -> State:
+            if data.get("format") != FORMAT:
+                raise SlipwayError(
+                    f"{path} has format {data.get('format')}, this version reads {FORMAT}: "
+                    "use the Slipway that wrote it"
+                )
+            return _state(data)
+
+        return read_record(path, build) or State()
 
     def release(self, version: str) -> Release | None:
         """The record of a release that was built or adopted here, or None."""
-        try:
-            return _record(Release, json.loads((self.release_directory(version) / "release.json").read_text("utf-8")))
-        except FileNotFoundError:
-            return None
+        return read_record(self.release_directory(version) / "release.json", partial(_record, Release))
 
     def known_release(self, version: str) -> Release:
         """The record of a release that must be here."""
@@ -305,41 +272,38 @@ class Ledger:
 
     def before(self, version: str) -> Before | None:
         """What a release replaced when it came in; None for one that was adopted."""
-        try:
-            return _record(Before, json.loads((self.release_directory(version) / "before.json").read_text("utf-8")))
-        except FileNotFoundError:
-            return None
+        return read_record(self.release_directory(version) / "before.json", partial(_record, Before))
 
     def certificate(self, version: str) -> Certificate | None:
         """What the rehearsal of a release found; None when there was none."""
-        try:
-            text = (self.release_directory(version) / "certificate.json").read_text("utf-8")
-        except FileNotFoundError:
-            return None
-        return Certificate.from_dict(json.loads(text))
+        return read_record(self.release_directory(version) / "certificate.json", partial(_record, Certificate))
 
     def baseline(self, version: str) -> dict[str, Any]:
         """How the data was before a release touched it; empty when nobody looked."""
-        try:
-            found: dict[str, Any] = json.loads((self.release_directory(version) / "baseline.json").read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        return found
+        return read_record(self.release_directory(version) / "baseline.json", dict) or {}
 
     def duration(self, release: str) -> tuple[str, float] | None:
         """When the last deploy of a release began, and how many seconds it took; None when no record says so."""
+
+        def took(record: dict[str, Any]) -> tuple[str, float] | None:
+            if record.get("release") != release or "ended" not in record:
+                return None
+            begun, ended = (parse_timestamp(record[key]) for key in ("started", "ended"))
+            return record["started"], (ended - begun).total_seconds()
+
         paths = sorted((self.root / "runs").glob("*-deploy.json"), reverse=True)[:_RECENT]
         for path in paths:
-            record = json.loads(path.read_text("utf-8"))
-            if record.get("release") == release and "ended" in record:
-                begun, ended = (parse_timestamp(record[key]) for key in ("started", "ended"))
-                return record["started"], (ended - begun).total_seconds()
+            # one that is damaged says nothing, and keeps nobody from deploying
+            with suppress(SlipwayError):
+                found = read_record(path, took)
+                if found is not None:
+                    return found
         return None
 
     def assessment(self, version: str) -> dict[str, Any] | None:
         """How people found that a release did; None when nobody assessed it, or it cannot be read."""
         try:
-            return _entry((self.release_directory(version) / "assessment.json").read_text("utf-8"))
+            return entry_of((self.release_directory(version) / "assessment.json").read_text("utf-8", "replace"))
         except FileNotFoundError:
             return None
 
@@ -449,8 +413,7 @@ class Ledger:
     def _write(self, state: State) -> None:
         if not self._held:
             raise OutOfOrderError("the ledger is written only under its lock")
-        content = json.dumps({"format": FORMAT, **asdict(state)}, indent=1) + "\n"
-        write_file(self.root / "ledger.json", content.encode())
+        write_record(self.root / "ledger.json", {"format": FORMAT, **asdict(state)})
 
     def update(self, **changes: Any) -> State:  # noqa: ANN401 - any field of State
         """Replace parts of the state, durably. A host without a candidate has nothing to be armed for."""
@@ -519,8 +482,8 @@ class Ledger:
             "candidate": state.candidate and {"version": state.candidate.version, "phase": state.candidate.phase},
             "journal": journal[0] if journal else None,
         }
-        known = json.loads(path.read_text("utf-8")) if path.exists() else asdict(state.run)
-        write_file(path, (json.dumps({**known, "interrupted": interrupted}, indent=1) + "\n").encode())
+        known = read_record(path, dict, "move it away, and run the same again") or asdict(state.run)
+        write_record(path, {**known, "interrupted": interrupted})
         self.journal({"event": "interrupted", "run": state.run.id, "by": by})
 
     def start_afresh(self) -> None:
@@ -589,7 +552,7 @@ class Ledger:
         """Record a run's evidence and free the site; with `promote` its candidate becomes the release that stands."""
         state = self.state()
         record = {**asdict(run), "ended": self.now(), **evidence}
-        write_file(self.root / "runs" / f"{run.id}.json", (json.dumps(record, indent=1) + "\n").encode())
+        write_record(self.root / "runs" / f"{run.id}.json", record)
         if promote and state.candidate is not None:
             version = state.candidate.version
             history = self.event(version, "deployed", **{"from": state.current})
@@ -601,21 +564,19 @@ class Ledger:
         self.check_unchanged(release.version, release.commit)
         directory = self.release_directory(release.version)
         directory.mkdir(mode=0o711, exist_ok=True)
-        write_file(directory / "release.json", (json.dumps(asdict(release), indent=1) + "\n").encode())
+        write_record(directory / "release.json", asdict(release))
 
     def save_baseline(self, version: str, baseline: Mapping[str, Any]) -> None:
         """Keep how the data was before a release touched it."""
-        write_file(self.release_directory(version) / "baseline.json", (json.dumps(baseline) + "\n").encode())
+        write_record(self.release_directory(version) / "baseline.json", baseline)
 
     def save_assessment(self, version: str, assessment: Mapping[str, Any]) -> None:
         """Keep how people found that a release did."""
-        content = json.dumps(assessment, indent=1) + "\n"
-        write_file(self.release_directory(version) / "assessment.json", content.encode())
+        write_record(self.release_directory(version) / "assessment.json", assessment)
 
     def save_certificate(self, certificate: Certificate) -> None:
         """Keep what the rehearsal of a release found."""
-        content = json.dumps(certificate.to_dict(), indent=1) + "\n"
-        write_file(self.release_directory(certificate.version) / "certificate.json", content.encode())
+        write_record(self.release_directory(certificate.version) / "certificate.json", certificate.to_dict())
 
     def enter(self, phase: str, **before: Any) -> Candidate:  # noqa: ANN401 - any field of Before
         """Note that the candidate enters `phase`, never stepping back, and what is newly known of the state before."""
@@ -627,8 +588,7 @@ class Ledger:
             phase=candidate.phase if candidate.reached(phase) else phase,
             before=replace(candidate.before, **before),
         )
-        content = json.dumps(asdict(candidate.before), indent=1) + "\n"
-        write_file(self.release_directory(candidate.version) / "before.json", content.encode())
+        write_record(self.release_directory(candidate.version) / "before.json", asdict(candidate.before))
         self.update(candidate=candidate)
         return candidate
 
@@ -647,25 +607,7 @@ class Ledger:
     def journal_tail(self, count: int) -> list[dict[str, Any]]:
         """The last `count` entries of the journal; a line cut short by a crash is left out."""
         try:
-            lines = (self.root / "journal.jsonl").read_text("utf-8").splitlines()
+            lines = (self.root / "journal.jsonl").read_text("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return []
-        return [entry for entry in map(_entry, lines[-count:]) if entry is not None]
-
-
-def entries(path: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a file with one on each line, oldest first; of a long one the newest."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - LONGEST_FILE))
-            yield from filter(None, (_entry(line.decode(errors="replace")) for line in stream))
-    except FileNotFoundError:
-        return
-
-
-def _entry(text: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(text)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
+        return [found for found in map(entry_of, lines[-count:]) if found is not None]

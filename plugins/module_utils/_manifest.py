@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import SlipwayError
-from ._ledger import write_file
+from ._files import read_record, write_record
 from ._stored import StoredFile, sha256_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write_manifest(directory: Path, content: Mapping[str, Any], files: Mapping[s
         **content,
         "files": {name: asdict(file) for name, file in sorted(files.items())},
     }
-    write_file(directory / NAME, (json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1) + "\n").encode())
+    write_record(directory / NAME, {**manifest, "checksum": _checksum(manifest)})
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:
@@ -42,13 +42,10 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 def manifest_of(site: Site, backup: str) -> dict[str, Any] | None:
     """The manifest of a finished backup, or None; SlipwayError for one that cannot be trusted or is too new."""
     path = site.backups / backup / NAME
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    manifest = read_record(path, dict, f"backup {backup} cannot be trusted, use another")
+    if manifest is None:
         return None
-    except ValueError as error:
-        raise SlipwayError(f"{path} is damaged ({error}): backup {backup} cannot be trusted, use another") from error
-    written = manifest.get("format") if isinstance(manifest, dict) else None
+    written = manifest.get("format")
     if written != FORMAT:
         raise SlipwayError(f"{path} has format {written}, this version reads {FORMAT}: use the Slipway that wrote it")
     if manifest.get("checksum") != _checksum(manifest):

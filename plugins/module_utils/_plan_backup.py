@@ -21,7 +21,7 @@ from ._backup_files import save_configuration, save_directories, save_redis
 from ._database_facts import DatabaseFacts
 from ._engine import Plan, Step
 from ._errors import CommandError, SlipwayError
-from ._ledger import sync_directory
+from ._files import sync_directory
 from ._manifest import PARTIAL, check_backup, manifest_of, write_manifest
 from ._plan_stage import migrations_in
 from ._postgres import applied_migrations, count_dumped

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ._containers import Containers
 from ._engine import Plan, Step
 from ._errors import CommandError, OutOfOrderError, SlipwayError
-from ._ledger import write_file
+from ._files import write_file
 from ._maintenance import hide_page, show_page
 from ._observation import Observation
 from ._parked_jobs import parked, replay

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ._engine import Plan, Step
 from ._errors import SlipwayError
 from ._export import EXPORTS
-from ._ledger import sync_directory
+from ._files import sync_directory
 from ._manifest import PARTIAL, manifest_of
 from ._stored import make_directory
 

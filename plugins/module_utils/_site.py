@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from . import _dotenv
 from ._compose import Compose, Container, Docker
 from ._errors import SlipwayError
+from ._files import write_file
 from ._git import Checkout
-from ._ledger import Ledger, Release, write_file
+from ._ledger import Ledger, Release
 from ._postgres import Database
 from ._process import HostRunner, Runner
 from ._profile import secrets as profile_secrets

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ._errors import CommandError, SlipwayError, tail
-from ._ledger import sync_directory
+from ._files import sync_directory
 
 CHUNK = 1 << 20
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ._bounded import bounded
 from ._errors import SlipwayError
-from ._ledger import entries
+from ._files import entries
 from ._probe_logs import read_logs
 from ._profile import secrets as secret_values
 from ._redact import Redactor, known_secrets

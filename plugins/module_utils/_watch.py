@@ -25,8 +25,9 @@ from ._bounded import bounded
 from ._certificate import DOWN
 from ._criteria import ROLLBACK, Criterion, Finding, State, Verdict, counted_before, judge, parse
 from ._errors import LockedError, SlipwayError
+from ._files import entries, write_file
 from ._guard import WATCH, Guard, cannot_arm, packed
-from ._ledger import WATCHED, Watch, entries, write_file
+from ._ledger import WATCHED, Watch
 from ._maintenance import Maintenance
 from ._metrics import ended, render
 from ._observation import NEW, VULNERABILITY, WAY_BACK

@@ -6,7 +6,6 @@ Signals, exit and the record of what a process works on: Sidekiq's wiki, pages S
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ._errors import SlipwayError
-from ._ledger import write_file
+from ._files import read_record, write_record
 from ._probe_redis import RedisServer
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def quiet(site: Site, workers: Sequence[Container]) -> None:
     """Let workers take no more jobs. There is no way back from that but to stop them: so it is noted first."""
     if workers and site.profile.jobs.sidekiq:
         told = {**_told(site), **{item.id: item.started for item in workers}}
-        write_file(_note(site), json.dumps(told, indent=1).encode())
+        write_record(_note(site), told)
         site.docker.signal([item.id for item in workers], _QUIET)
 
 
@@ -74,8 +73,8 @@ def _note(site: Site) -> Path:
 
 def _told(site: Site) -> dict[str, float]:
     """When each container that is there, and was told to take no more jobs, had started."""
-    note, there = _note(site), {item.id for item in site.all_containers()}
-    told: dict[str, float] = json.loads(note.read_text("utf-8")) if note.is_file() else {}
+    there = {item.id for item in site.all_containers()}
+    told: dict[str, float] = read_record(_note(site), dict, "remove it, and restart the workers") or {}
     return {key: value for key, value in told.items() if key in there}
 
 

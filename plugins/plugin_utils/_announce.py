@@ -15,7 +15,7 @@ from typing import Any, Callable
 from ansible_collections.slipway.release.plugins.module_utils._changelog import CustomerNotes, customer_notes, parse
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
 from ansible_collections.slipway.release.plugins.module_utils._delivery import DeliveryError, mail, post, trust
-from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.module_utils._profile import Mail
 from ansible_collections.slipway.release.plugins.module_utils._reader import Reader
 from ansible_collections.slipway.release.plugins.module_utils._scrub import scrubbed

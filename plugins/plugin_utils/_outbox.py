@@ -23,7 +23,7 @@ from typing import Callable
 
 from ansible_collections.slipway.release.plugins.module_utils._clock import Clock
 from ansible_collections.slipway.release.plugins.module_utils._delivery import DeliveryError
-from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.module_utils._observation import parse_timestamp, timestamp
 
 from ._announcement import OF_A_RUN, START, AnnounceError, Announcement, safe_name

@@ -12,13 +12,13 @@ from typing import Any, cast
 
 from ansible_collections.slipway.release.plugins.module_utils._certificate import Certificate
 from ansible_collections.slipway.release.plugins.module_utils._criteria import State, judge, parse
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     WATCHED,
     Before,
     Candidate,
     Ledger,
     Release,
-    write_file,
 )
 from ansible_collections.slipway.release.plugins.module_utils._manifest import write_manifest
 from ansible_collections.slipway.release.plugins.module_utils._observation import Observation

@@ -114,6 +114,14 @@ def test_what_is_packed_runs_by_itself(tmp_path: Path) -> None:
         [sys.executable, "-I", str(program), str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("nothing to look after\n", "")
+    settings.write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-I", str(program), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    # nobody but the journal hears of it
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{settings} is damaged (")
+    assert done.stderr.count("\n") == 1
     names = zipfile.ZipFile(program).namelist()
     assert {"__main__.py", "slipway/_plan_rollback.py", "slipway/_ledger.py"} <= set(names)
 

@@ -120,6 +120,13 @@ def test_the_new_ones_are_made_beside_the_old_and_found_again_by_another_process
     assert len(world.containers) == 4
 
 
+def test_a_damaged_note_is_said_in_one_line(world: World) -> None:
+    note = world.site.ledger.root / "containers.json"
+    note.write_text("{")
+    with pytest.raises(SlipwayError, match=rf"^{note} is damaged \(.*\): remove it, containers that only it knows"):
+        Containers(world.site, NEW, "web").own()
+
+
 def test_what_people_started_by_compose_is_the_release_s_own(world: World) -> None:
     web = Containers(world.site, OLD, "web")
     assert names(web.good()) == ["web-1", "web-2"]

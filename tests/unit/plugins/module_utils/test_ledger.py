@@ -1,24 +1,24 @@
 from __future__ import annotations
 
-import errno
 import json
 import multiprocessing
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils._bundle_take import brought_images
 from ansible_collections.slipway.release.plugins.module_utils._errors import (
     LockedError,
     OutOfOrderError,
     SlipwayError,
 )
+from ansible_collections.slipway.release.plugins.module_utils._guard import settings_of
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     Armed,
     Before,
     Candidate,
     Ledger,
     Release,
-    write_file,
 )
 
 RELEASE = Release("1.1.0", "a" * 40, {"web": "sha256:1"}, {"web": "swarm:1.1.0"}, ["20260101000000"])
@@ -292,25 +292,75 @@ def test_a_damaged_ledger_is_said_in_one_line(ledger: Ledger, content: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-    write_file(path, b"new", mode=0o640)
-    assert path.read_text() == "new"
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert list(tmp_path.iterdir()) == [path]
+RECORDS: dict[str, Callable[[Ledger], object]] = {
+    "ledger.json": Ledger.state,
+    "releases/1.1.0/release.json": lambda ledger: ledger.known_release("1.1.0"),
+    "releases/1.1.0/before.json": lambda ledger: ledger.before("1.1.0"),
+    "releases/1.1.0/certificate.json": lambda ledger: ledger.certificate("1.1.0"),
+    "releases/1.1.0/baseline.json": lambda ledger: ledger.baseline("1.1.0"),
+    "releases/1.1.0/bundle.json": lambda ledger: brought_images(ledger, "1.1.0", "a" * 40),
+    "agent/watch.json": lambda ledger: settings_of(ledger.root / "agent", "watch"),
+    "runs/r1.json": lambda ledger: ledger.end_run("anna@controller"),
+}
 
 
-def test_a_file_for_which_there_is_no_room_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff"])
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_damaged_record_is_said_in_one_line(ledger: Ledger, name: str, content: bytes) -> None:
+    with ledger.locked():
+        ledger.open_run("r1", "deploy", "anna@controller")
+        (ledger.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (ledger.root / name).write_bytes(content)
+        with pytest.raises(SlipwayError) as caught:
+            RECORDS[name](ledger)
+    said = str(caught.value)
+    assert said.startswith(f"{ledger.root / name} is damaged (")
+    assert "): " in said
+    assert "\n" not in said
 
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device") as caught:
-        write_file(path, b"new")
-    assert caught.value.filename == str(path)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("ledger.json", {"format": 1, "token": 3}, "it lacks 'candidate'"),
+        (
+            "ledger.json",
+            {"format": 1, "token": 3, "current": None, "candidate": {"version": "1"}, "run": None},
+            "it lacks 'before'",
+        ),
+        ("releases/1.1.0/release.json", {"version": "1.1.0"}, "missing .* 'commit'"),
+        ("releases/1.1.0/before.json", {}, "missing .* 'version'"),
+        ("releases/1.1.0/certificate.json", {"version": "1.1.0"}, "missing .* 'commit'"),
+        ("releases/1.1.0/bundle.json", {"images": {}}, "it lacks 'commit'"),
+    ],
+)
+def test_a_record_that_lacks_something_is_damaged(
+    ledger: Ledger, name: str, content: dict[str, object], reason: str
+) -> None:
+    (ledger.root / name).parent.mkdir(parents=True)
+    (ledger.root / name).write_text(json.dumps(content))
+    with pytest.raises(SlipwayError, match=rf"is damaged \(.*{reason}.*\): "):
+        RECORDS[name](ledger)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b"\xff", b'{"release": "1.1.0", "ended": "soon"}', b'{"release": "1.1.0", "ended": 1}']
+)
+def test_a_damaged_record_of_a_run_keeps_nobody_from_knowing_what_the_others_took(
+    ledger: Ledger, content: bytes
+) -> None:
+    (ledger.root / "runs").mkdir(parents=True)
+    whole = {"release": "1.1.0", "started": "2026-11-23T08:00:00Z", "ended": "2026-11-23T08:01:30Z"}
+    (ledger.root / "runs/1-deploy.json").write_text(json.dumps(whole))
+    (ledger.root / "runs/2-deploy.json").write_bytes(content)
+    assert ledger.duration("1.1.0") == ("2026-11-23T08:00:00Z", 90.0)
+
+
+def test_what_is_no_text_in_a_journal_or_an_assessment_is_left_out(ledger: Ledger) -> None:
+    with ledger.locked():
+        ledger.save_release(RELEASE)
+        (ledger.root / "journal.jsonl").write_bytes(b'{"step": "\xff')
+        ledger.journal({"step": "one"})
+        (ledger.release_directory("1.1.0") / "assessment.json").write_bytes(b"\xff")
+    assert [item["step"] for item in ledger.journal_tail(5)] == ["one"]
+    assert ledger.assessment("1.1.0") is None

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from ansible_collections.slipway.release.plugins.module_utils import _ledger
+from ansible_collections.slipway.release.plugins.module_utils import _files
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import (
     PHASES,
@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 # where fsync takes no time; it is the order of the writes that is tested
 MEMORY = "/dev/shm"  # noqa: S108 - each directory in it has a name of its own
-WRITERS = {(_ledger.__file__, "write_file"), (Path.write_bytes.__code__.co_filename, "write_bytes")}
+WRITERS = {(_files.__file__, "write_file"), (Path.write_bytes.__code__.co_filename, "write_bytes")}
 # after how many lines of what writes a call is killed; None lets it end
 MOMENTS = st.none() | st.integers(1, 48)
 # which run calls: 0 the last one that was let in, others before it

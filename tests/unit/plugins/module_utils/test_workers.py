@@ -153,6 +153,13 @@ def test_workers_that_are_not_sidekiq_s_are_told_nothing_but_to_stop(world: Worl
     assert quieted(world.site, [WORKER]) == []
 
 
+def test_a_damaged_note_is_said_in_one_line(world: World) -> None:
+    note = world.site.ledger.root / "quiet.json"
+    note.write_text("{")
+    with pytest.raises(SlipwayError, match=rf"^{note} is damaged \(.*\): remove it, and restart the workers$"):
+        quieted(world.site, [WORKER])
+
+
 def test_no_worker_is_asked_nothing(world: World) -> None:
     assert stop_workers(world.site, [], 5) == {}
     assert world.told == []

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.slipway.release.plugins.module_utils._delivery import mail
-from ansible_collections.slipway.release.plugins.module_utils._ledger import write_file
+from ansible_collections.slipway.release.plugins.module_utils._files import write_file
 from ansible_collections.slipway.release.plugins.plugin_utils import _announce, _outbox
 from ansible_collections.slipway.release.plugins.plugin_utils._announce import Told, announce, read
 from ansible_collections.slipway.release.plugins.plugin_utils._announcement import AnnounceError
