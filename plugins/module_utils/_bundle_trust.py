@@ -15,7 +15,6 @@ import hashlib
 import os
 import re
 import shlex
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import IO, TYPE_CHECKING
 from ._bundle_manifest import LARGEST, BundleError
 from ._bundle_tar import BLOCK, size_in
 from ._errors import CommandError, SlipwayError
+from ._files import NotPlainError, open_plain
 from ._stored import CHUNK
 
 if TYPE_CHECKING:
@@ -87,16 +87,14 @@ def _small(path: Path) -> bytes:
 def plain(path: Path) -> IO[bytes]:
     """Open a plain file: no link, no device, no pipe that would never end."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_plain(path)
     except FileNotFoundError as error:
         raise BundleError(path.name, f"it is missing in {path.parent}") from error
-    except OSError as error:
-        reason = "it is a symbolic link" if path.is_symlink() else f"it cannot be read: {error.strerror}"
+    except NotPlainError as error:
+        reason = "it is a symbolic link" if path.is_symlink() else "it is not a plain file"
         raise BundleError(path.name, reason) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise BundleError(path.name, "it is not a plain file")
-    return os.fdopen(descriptor, "rb", buffering=0)
+    except OSError as error:
+        raise BundleError(path.name, f"it cannot be read: {error.strerror}") from error
 
 
 def parse_sums(content: bytes, sums: str) -> dict[str, str]:

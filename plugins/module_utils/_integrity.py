@@ -8,12 +8,14 @@ import heapq
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import CommandError, SlipwayError
+from ._files import open_below
 from ._observation import Observation
-from ._stored import sha256_of
+from ._stored import digest_of
 from ._trace import since, writes
 
 if TYPE_CHECKING:
@@ -82,20 +84,33 @@ def _sample(site: Site) -> dict[str, str]:
     """SHA-256 of a sample of uploaded files, by path: those whose paths have the lowest hashes, so always the same."""
     paths = (f"{name}/{place}" for name in site.profile.uploads for place in _below(site.directory / name))
     chosen = heapq.nsmallest(_SAMPLE, paths, key=lambda path: hashlib.sha256(path.encode(errors="replace")).digest())
-    return {path: digest for path, digest in ((path, _digest(site.directory / path)) for path in chosen) if digest}
+    return {path: digest for path, digest in ((path, _digest(site, path)) for path in chosen) if digest}
 
 
 def _below(directory: Path) -> Iterator[str]:
-    for place, _directories, names in os.walk(directory):
-        for name in names:
-            yield os.path.relpath(os.path.join(place, name), directory)  # noqa: PTH118 - as os.walk gives them
+    """The plain files below a directory; the application may have put pipes, devices and links to anything there."""
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        # what goes away meanwhile is not there
+        with suppress(OSError), os.scandir(directory / place) as found:
+            for item in found:
+                if item.is_dir(follow_symlinks=False):
+                    waiting.append(f"{place}{item.name}/")
+                elif item.is_file(follow_symlinks=False):
+                    yield f"{place}{item.name}"
 
 
-def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file; None when it is not there."""
+def _digest(site: Site, path: str) -> str | None:
+    """The SHA-256 of an uploaded file; None when no such plain file is there, or it cannot be read."""
+    root = max((name for name in site.profile.uploads if path.startswith(f"{name}/")), key=len, default=None)
+    if root is None:
+        return None
     try:
-        return sha256_of(path)
-    except (FileNotFoundError, IsADirectoryError):
+        # the directory itself may be a link of whoever runs the site
+        with open_below(site.directory / root, path[len(root) + 1 :]) as stream:
+            return digest_of(stream)
+    except OSError:
         return None
 
 
@@ -103,7 +118,7 @@ def _uploads(site: Site, before: Mapping[str, str]) -> list[Observation]:
     """Look at the sample again: users may delete a file, but nobody changes one; where most are gone, nobody did."""
     if not before:
         return []
-    now = {path: _digest(site.directory / path) for path in before}
+    now = {path: _digest(site, path) for path in before}
     gone = sum(digest is None for digest in now.values())
     changed = [path for path, digest in now.items() if digest not in {None, before[path]}]
     detail = f"{len(before)} looked at, {gone} gone"

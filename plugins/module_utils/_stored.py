@@ -30,10 +30,11 @@ class StoredFile:
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content."""
     with path.open("rb") as stream:
-        return _digest(stream)
+        return digest_of(stream)
 
 
-def _digest(stream: IO[bytes]) -> str:
+def digest_of(stream: IO[bytes]) -> str:
+    """The SHA-256 of all that is left of a stream."""
     digest = hashlib.sha256()
     while chunk := stream.read(CHUNK):
         digest.update(chunk)
@@ -59,7 +60,7 @@ def make_durable(path: Path) -> StoredFile:
     if path.is_symlink() or not path.is_file():
         raise SlipwayError(f"{path} is no plain file: a dump has none such")
     with path.open("rb") as stream:
-        digest = _digest(stream)
+        digest = digest_of(stream)
         os.fsync(stream.fileno())
         return StoredFile(stream.tell(), digest)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +109,26 @@ def test_a_file_that_goes_away_meanwhile_is_told_and_no_failure(
     monkeypatch.setattr(site.runner, "stream", lambda _argv, errors: HostRunner().stream([str(shrinking)], errors))
     _files, changed = save_directories(site, backup)
     assert changed["uploads"]["storage"] == ["tar: ./x: File removed before we read it"]
+
+
+@pytest.mark.timeout(30)
+def test_pipes_and_sockets_among_the_uploads_keep_nothing_from_being_saved(site: Site, backup: Path) -> None:
+    storage = site.directory / "storage"
+    os.mkfifo(storage / "pipe")
+    os.mknod(storage / "socket", stat.S_IFSOCK | 0o600)
+    (storage / "endless").symlink_to("/dev/zero")
+    _files, changed = save_directories(site, backup)
+    assert [line for line in changed["uploads"]["storage"] if "socket ignored" not in line] == []
+    with tarfile.open(backup / "uploads/storage.tar") as archive:
+        kinds = {member.name: member.type for member in archive}
+    assert kinds == {
+        ".": tarfile.DIRTYPE,
+        "./ab": tarfile.DIRTYPE,
+        "./ab/upload": tarfile.REGTYPE,
+        "./pipe": tarfile.FIFOTYPE,
+        "./endless": tarfile.SYMTYPE,
+    }
+    assert size_of(storage) == len("uploaded") + len("/dev/zero")
 
 
 @pytest.mark.parametrize(

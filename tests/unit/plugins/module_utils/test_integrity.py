@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +160,55 @@ def test_an_upload_that_changed_is_data_lost_and_one_that_a_user_deleted_is_not(
     (tmp_path / "storage/a/two").write_text("other")
     seen = integrity.look(site, before)[-1]
     assert (seen.ok, seen.detail) == (False, "3 looked at, 1 gone, 1 changed: storage/a/two")
+
+
+def strange(storage: Path, outside: Path) -> None:
+    """What an application, or whoever is inside it, may put among its uploads."""
+    os.mkfifo(storage / "pipe")
+    os.mknod(storage / "socket", stat.S_IFSOCK | 0o600)
+    (storage / "endless").symlink_to("/dev/zero")
+    (storage / "itself").symlink_to("itself")
+    (storage / "elsewhere").symlink_to(outside)
+    (storage / "file of the host").symlink_to(outside / "secret")
+
+
+@pytest.mark.timeout(30)
+def test_what_is_no_plain_file_among_the_uploads_is_neither_waited_for_nor_read(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/secret").write_text("of the host")
+    strange(tmp_path / "storage", tmp_path / "host")
+    before = integrity.baseline(site)
+    assert set(before["uploads"]) == {"storage/a/one", "storage/a/two", "storage/b/three"}
+    assert integrity.look(site, before)[-1].detail == "3 looked at, 0 gone"
+
+
+def test_what_is_no_plain_file_takes_no_place_in_the_sample(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "_SAMPLE", 3)
+    for number in range(50):
+        (tmp_path / f"storage/a/{number}").symlink_to("one")
+    assert len(integrity.baseline(site)["uploads"]) == 3
+
+
+@pytest.mark.timeout(30)
+def test_an_upload_in_whose_place_something_else_is_counts_as_gone(site: Site, tmp_path: Path) -> None:
+    before, storage = integrity.baseline(site), tmp_path / "storage"
+    (storage / "a/one").unlink()
+    os.mkfifo(storage / "a/one")
+    (storage / "b").rename(tmp_path / "host")
+    (storage / "b").symlink_to(tmp_path / "host")
+    seen = integrity.look(site, before)[-1]
+    assert (seen.ok, seen.detail) == (False, "3 looked at, 2 gone")
+
+
+def test_uploads_may_lie_behind_a_link_and_inside_each_other(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "storage").rename(tmp_path / "mounted")
+    (tmp_path / "storage").symlink_to("mounted")
+    site.profile = replace(site.profile, uploads=("storage", "storage/a"))
+    before = integrity.baseline(site)
+    assert set(before["uploads"]) == {"storage/a/one", "storage/a/two", "storage/b/three"}
+    assert integrity.look(site, before)[-1].ok
 
 
 def test_when_most_uploads_are_gone_nobody_deleted_them(site: Site, tmp_path: Path) -> None:
