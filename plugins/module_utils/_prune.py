@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import calendar
 import shutil
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -15,6 +13,7 @@ from ._errors import SlipwayError
 from ._export import EXPORTS
 from ._files import sync_directory
 from ._manifest import PARTIAL, manifest_of
+from ._observation import parse_timestamp
 from ._stored import make_directory
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ def listing(site: Site, policy: Policy) -> list[Listed]:
 
 
 def _age(site: Site, created: str) -> float:
-    moment = time.strptime(site.ledger.now(), "%Y-%m-%dT%H:%M:%SZ")
-    return calendar.timegm(moment) - calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ"))
+    return (parse_timestamp(site.ledger.now()) - parse_timestamp(created)).total_seconds()
 
 
 def _gone(path: Path) -> Callable[[], bool]:
