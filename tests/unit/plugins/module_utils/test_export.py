@@ -56,7 +56,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     place.mkdir()
     write_manifest(place, {"id": "b1"}, {})
     return cast(
-        "Site", SimpleNamespace(ledger=ledger, backups=place.parent, runner=Runner(program), at_rest=nullcontext)
+        "Site",
+        SimpleNamespace(ledger=ledger, backups=place.parent, runner=Runner(program), at_rest=nullcontext, hidden=str),
     )
 
 

@@ -37,7 +37,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN40
     manifest = {"id": "b1", "database": {"bytes": 1000, "tables": 9}}
     monkeypatch.setattr(_plan_rehearse, "manifest_of", lambda _site, _backup: manifest)
     monkeypatch.setattr(_plan_rehearse, "check_files", lambda _site, _backup: [])
-    return SimpleNamespace(ledger=ledger, at_rest=nullcontext)
+    return SimpleNamespace(ledger=ledger, at_rest=nullcontext, hidden=str)
 
 
 @pytest.fixture

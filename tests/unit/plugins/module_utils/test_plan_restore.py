@@ -199,6 +199,7 @@ def site(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Site:
         SimpleNamespace(
             profile=SimpleNamespace(name="swarm", uploads=("storage",)),
             at_rest=nullcontext,
+            hidden=str,
             directory=directory,
             ledger=ledger,
             backups=backups,
