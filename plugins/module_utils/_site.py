@@ -143,6 +143,9 @@ class Site:
             # what cannot be read was printed by nobody
             with suppress(OSError):
                 variables += EnvFile(path).pieces()
+        # a version is none, of a release that has no record yet either
+        version = self.profile.version_variable
+        variables = [{name: value for name, value in item.items() if name != version} for item in variables]
         return known_secrets(variables, {*self.profile.required_variables, *self.environment}, self.plain())
 
     def plain(self) -> set[str]:

@@ -183,13 +183,21 @@ def test_of_a_secret_that_was_cut_no_part_leaves(host: Callable[[str], dict[str,
 
 
 def test_what_a_call_needs_later_stays_whatever_variable_has_it_too(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text(f"REVISION={'a' * 40}\nPROJECT_DIR={tmp_path}\nVERB=deploy\nFOUND=canary-4711\n")
+    lines = [
+        f"REVISION={'a' * 40}",
+        f"PROJECT_DIR={tmp_path}",
+        "VERB=deploy",
+        "APP_VERSION=2026.11-rc1",
+        "A=canary-4711",
+    ]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    run = {"verb": "deploy", "commit": "a" * 40, "previous": "2026.11-rc1"}
 
     def answer(_: Module, site: Site) -> dict[str, Any]:
-        return {"run": {"verb": "deploy", "commit": "a" * 40}, "path": str(site.directory), "deploy": "canary-4711"}
+        return {"run": run, "path": str(site.directory), "deploy": "canary-4711"}
 
     told = call(answer, [], application={**APPLICATION, "directory": str(tmp_path)}, verb="deploy")
-    assert told == {"run": {"verb": "deploy", "commit": "a" * 40}, "path": str(tmp_path), "deploy": "********"}
+    assert told == {"run": run, "path": str(tmp_path), "deploy": "********"}
 
 
 def test_a_profile_that_is_wrong_is_a_failure_too() -> None:
