@@ -37,7 +37,7 @@ class World:
             self.ledger.update(armed=Armed("1.1.0", 900.0, 0.0))
         runner = SimpleNamespace(run=lambda *_about, **_options: None)
         profile = SimpleNamespace(name="swarm")
-        stand_in = SimpleNamespace(ledger=self.ledger, profile=profile, runner=runner, at_rest=nullcontext)
+        stand_in = SimpleNamespace(ledger=self.ledger, profile=profile, runner=runner, at_rest=nullcontext, hidden=str)
         self.site = cast("Site", stand_in)
 
     def step(self, name: str, breaks: Exception | None) -> Step:
@@ -51,9 +51,9 @@ class World:
     def let_replaced_go(self, _site: Site, release: Release) -> Step:
         return self.step(f"stop what {release.version} replaced", self.let_go)
 
-    def begin(self, site: Site, version: str, *given: object) -> str | None:
+    def begin(self, site: Site, version: str, **given: object) -> str | None:
         assert site.ledger.state().run is not None, "who kills this leaves a run that is open"
-        assert given == (APPLICATION, CRITERIA, 60.0, {})
+        assert given == {"application": APPLICATION, "criteria": CRITERIA, "undo_timeout": 60.0, "security": {}}
         self.did.append(f"watch {version}")
         if isinstance(self.watch, Exception):
             raise self.watch
@@ -63,10 +63,10 @@ class World:
         assert policy == Policy(5, 30.0)
         return Plan("prune", "backups", "backup", [self.step("remove backup b0", self.remove)])
 
-    def conclude(self, *, accept: bool = True, token: int | None = None, check: bool = False) -> dict[str, Any]:
+    def conclude(self, *, promote: bool = True, token: int | None = None, check: bool = False) -> dict[str, Any]:
         given = {
             "run": {"token": self.run.token if token is None else token},
-            "accept": accept,
+            "promote": promote,
             "verdict": {"overall": "hold"},
             "observations": [],
             "keep": 5,
@@ -135,8 +135,8 @@ def test_what_fails_at_the_end_is_told_and_is_no_reason_to_take_a_good_release_b
     stands(world, "1.1.0")
 
 
-def test_one_that_is_not_accepted_keeps_what_it_needs_to_go_back(world: World) -> None:
-    assert world.conclude(accept=False) == {**TOLD, "changed": False, "current": "1.0.0"}
+def test_one_that_is_not_promoted_keeps_what_it_needs_to_go_back(world: World) -> None:
+    assert world.conclude(promote=False) == {**TOLD, "changed": False, "current": "1.0.0"}
     assert world.did == []
     state = world.ledger.state()
     assert (state.run, state.candidate is None) == (None, False)

@@ -40,6 +40,7 @@ def site(tmp_path: Path) -> Any:  # noqa: ANN401 a stand-in
         database=database,
         containers=lambda service: [service],
         at_rest=nullcontext,
+        hidden=str,
     )
 
 
