@@ -11,7 +11,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Callable, TypeVar
 
@@ -19,6 +19,8 @@ from ._errors import SlipwayError
 
 # Bytes of a file with one entry on each line that are read at most.
 LONGEST_FILE = 8_000_000
+# Bytes of a file of somebody's that root reads at most.
+LARGEST_INSIDE = 1_000_000
 
 _PARTIAL = ".partial"
 
@@ -163,3 +165,39 @@ def open_below(directory: Path, path: str) -> IO[bytes]:
         return open_plain(Path(name), descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def opened(path: str | Path, flags: int, within: int | None = None) -> Iterator[int]:
+    """The descriptor of a file or directory that is no link; `within` is that of the directory it is in."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_inside(directory: Path, name: str) -> bytes | None:
+    """What a plain file holds that lies inside a directory of somebody's; None where there is none.
+
+    Whoever may write there must not have root read what lies elsewhere. A directory on the way may be a link that
+    stays inside.
+
+    :raises SlipwayError: it is no plain file or too large, or lies outside.
+    """
+    path, root = directory / name, Path(os.path.realpath(directory))
+    try:
+        with opened(os.path.realpath(path.parent), os.O_RDONLY | os.O_DIRECTORY) as parent:
+            # where it really is, whatever bears its name meanwhile
+            place = Path(f"/proc/self/fd/{parent}").readlink()
+            if root not in (place, *place.parents):
+                raise SlipwayError(f"{path} lies in {place}, outside {directory}: put it inside")
+            with open_plain(Path(path.name), parent) as stream:
+                content = stream.read(LARGEST_INSIDE + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except NotPlainError as error:
+        raise SlipwayError(f"{path} is a link or no regular file: put a regular file in its place") from error
+    if len(content) > LARGEST_INSIDE:
+        raise SlipwayError(f"{path} is larger than {LARGEST_INSIDE // 1_000_000} MB: put a smaller one in its place")
+    return content

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._compose import NOT_THE_PROJECT_S
 from ._engine import Step
 from ._errors import SlipwayError
-from ._files import write_file
-from ._inside import read_inside
+from ._files import read_inside, write_file
 from ._traffic import traffic_of
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from ._backup_files import archive_name
 from ._database_restore import check_restorable, open_database, restore_database
 from ._engine import Plan, Step
 from ._errors import CommandError, SlipwayError
-from ._files import sync_directory
-from ._inside import opened
+from ._files import opened, sync_directory
 from ._ledger import RESTORED, Release, Restoring
 from ._maintenance import show_page
 from ._manifest import manifest_of

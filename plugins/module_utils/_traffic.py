@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ._compose import Docker
 from ._errors import CommandError, SlipwayError
-from ._files import write_file
-from ._inside import read_inside
+from ._files import read_inside, write_file
 from ._profile import DOCKER_DNS, HAPROXY, NGINX_RELOAD
 
 if TYPE_CHECKING:
