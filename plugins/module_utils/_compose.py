@@ -49,7 +49,7 @@ class Container:
     :param started: when it was started, in seconds since the epoch; 0 when it never was.
     :param address: its IP address on the first of its networks; empty while it does not run.
     :param pid: the host's number of its first process; 0 while it does not run.
-    :param digest: what Compose made it of, as Compose's own label says.
+    :param config_hash: of what Compose made it of, as Compose's own label says.
     :param published: the host's addresses and ports that lead to it.
     :param host_network: whether it shares the host's network.
     :param binds: the host's files and directories that it has mounted.
@@ -72,7 +72,7 @@ class Container:
     started: float = 0.0
     address: str = ""
     pid: int = 0
-    digest: str = ""
+    config_hash: str = ""
     published: tuple[tuple[str, int], ...] = ()
     host_network: bool = False
     listens: tuple[int, ...] = ()
@@ -188,12 +188,12 @@ class Docker:
         """Return when containers have ended, or are gone; CommandError after `timeout` seconds."""
         self._runner.run(["docker", "wait", *containers], timeout=timeout, check=False)
 
-    def end(self, containers: Sequence[str]) -> None:
+    def stop_and_remove(self, containers: Sequence[str]) -> None:
         """Stop containers, then remove them; those that are gone by then are no failure."""
         self._change("stop", "--time", str(STOP_AFTER), *containers, timeout=STOP_AFTER + 60, check=False)
-        self.kill(containers)
+        self.remove_by_force(containers)
 
-    def kill(self, containers: Sequence[str]) -> None:
+    def remove_by_force(self, containers: Sequence[str]) -> None:
         """Kill and remove containers; those that are gone by then are no failure."""
         if containers:
             self._change("rm", "--force", "--volumes", *containers, check=False)
@@ -243,7 +243,7 @@ class Docker:
             int(float(found[1]) * _BYTES[found[2]]) for found in map(_USED.match, done.stdout.splitlines()) if found
         ]
 
-    def signal(self, containers: Sequence[str], name: str) -> None:
+    def kill(self, containers: Sequence[str], name: str) -> None:
         """Send a signal to the first process of each container that runs."""
         # one that ended a moment ago needs none
         self._runner.run(["docker", "kill", "--signal", name, *containers], check=False)
@@ -321,7 +321,7 @@ def _container(item: dict[str, Any]) -> Container:
         started=_seconds(state.get("StartedAt")),
         address=next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), ""),
         pid=int(state.get("Pid") or 0),
-        digest=labels.get("com.docker.compose.config-hash", ""),
+        config_hash=labels.get("com.docker.compose.config-hash", ""),
         published=_published(item),
         host_network=(item.get("HostConfig") or {}).get("NetworkMode") == "host",
         listens=tuple(number for port in config.get("ExposedPorts") or {} for number in port_numbers(port)),
@@ -441,8 +441,8 @@ class Compose:
         self.call("up", *keep, "--scale", f"{service}={count}", service)
 
     @cached_property
-    def digests(self) -> dict[str, str]:
-        """What a container that Compose makes of each service bears as its digest."""
+    def config_hashes(self) -> dict[str, str]:
+        """What a container that Compose makes of each service bears as its config hash."""
         lines = self.call("config", "--hash", "*").stdout.splitlines()
         return dict(line.split() for line in lines if line.strip())
 

@@ -39,8 +39,8 @@ _NOT_CONTENT = ("build", "pull_policy", "scale", "depends_on", "image")
 class Containers:
     """The containers of one service, told apart by what they were made of.
 
-    Compose's own digest of a container also says how many there were to be when it was made, and those that are made
-    beside others are more than the files say. So what each was made of is noted here, by the id of the container.
+    Compose's own config hash of a container also says how many there were to be when it was made, and those that are
+    made beside others are more than the files say. So what each was made of is noted here, by the id of the container.
     """
 
     def __init__(self, site: Site, release: Release, service: str) -> None:
@@ -65,7 +65,7 @@ class Containers:
             )
         return image
 
-    def _digest(self) -> str:
+    def _content_hash(self) -> str:
         model = dict(self._compose.config["services"][self.service])
         model["deploy"] = {key: value for key, value in (model.get("deploy") or {}).items() if key != "replicas"}
         content = {key: value for key, value in model.items() if key not in _NOT_CONTENT}
@@ -81,13 +81,14 @@ class Containers:
 
     def own(self) -> list[Container]:
         """Those that were made of what the release has, running or not."""
-        notes, digest, image = self._noted(), self._digest(), self._image
-        return [
-            item
-            for item in self.all()
-            if item.image == image
-            and (notes[item.id] == digest if item.id in notes else item.digest == self._compose.digests[self.service])
-        ]
+        notes, content, image = self._noted(), self._content_hash(), self._image
+
+        def same(item: Container) -> bool:
+            if item.id in notes:
+                return notes[item.id] == content
+            return item.config_hash == self._compose.config_hashes[self.service]
+
+        return [item for item in self.all() if item.image == image and same(item)]
 
     def others(self) -> list[Container]:
         """The rest of those that run, or that Docker starts again in a moment."""
@@ -120,7 +121,7 @@ class Containers:
         known = {item.id for item in self.all()}
         self._compose.create(self.service, len(known) + number)
         with self.site.at_rest():
-            made = {item.id: self._digest() for item in self.all() if item.id not in known}
+            made = {item.id: self._content_hash() for item in self.all() if item.id not in known}
             left = {item.id for item in self.site.all_containers()}
         notes = {key: value for key, value in self._noted().items() if key in left}
         write_record(self._notes, {**notes, **made})

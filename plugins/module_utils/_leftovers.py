@@ -30,7 +30,7 @@ def await_leftovers(site: Site, timeout: float) -> Step:
     def wait() -> dict[str, Any]:
         found = site.docker.labelled(oneoff)
         site.docker.wait(found, timeout)
-        site.docker.end(found)
+        site.docker.stop_and_remove(found)
         return {"waited_for": [item[:12] for item in found]}
 
     return Step("wait for what a killed call left", lambda: not site.docker.labelled(oneoff), wait)
@@ -50,11 +50,11 @@ def end_leftovers(site: Site) -> Step:
         found = site.docker.labelled(oneoff)
         if found:
             addresses = site.docker.addresses(found)
-            site.docker.end(found)
+            site.docker.stop_and_remove(found)
             if addresses:
                 # a statement that is at work does not notice that nobody waits for it any more
                 site.database.query(_DISCONNECT.format(", ".join(map(literal, addresses))), database="postgres")
-        site.docker.kill(site.docker.labelled(tools))
+        site.docker.remove_by_force(site.docker.labelled(tools))
         Scratch(site).remove()
         # whoever could write one holds the lock that this step is carried out under
         shutil.rmtree(half_written, ignore_errors=True)

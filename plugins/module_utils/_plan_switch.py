@@ -79,11 +79,11 @@ def start_services(site: Site, release: Release, replaced: Release | None, name:
             service
             for service in services
             # an old record does not say of which Compose files and profiles the release was made
-            if service in compose.digests
+            if service in compose.config_hashes
             and sum(
                 item.service == service
                 and (item.good or (item.finished and service not in site.profile.services.names))
-                and item.digest == compose.digests[service]
+                and item.config_hash == compose.config_hashes[service]
                 and item.image == release.images.get(service, item.image)
                 for item in site.all_containers()
             )

@@ -58,7 +58,7 @@ def quiet(site: Site, workers: Sequence[Container]) -> None:
     if workers and site.profile.jobs.sidekiq:
         told = {**_told(site), **{item.id: item.started for item in workers}}
         write_record(_note(site), told)
-        site.docker.signal([item.id for item in workers], _QUIET)
+        site.docker.kill([item.id for item in workers], _QUIET)
 
 
 def quieted(site: Site, workers: Sequence[Container]) -> list[Container]:

@@ -24,7 +24,7 @@ OLD = Release("1.0.0", "a" * 40, {"web": "sha256:old"}, {}, [])
 NEW = Release("1.1.0", "b" * 40, {"web": "sha256:new"}, {}, [])
 
 
-def made(name: str, image: str, *, state: str = "running", digest: str = "by compose") -> Container:
+def made(name: str, image: str, *, state: str = "running", config_hash: str = "by compose") -> Container:
     return Container(
         id=f"id-{name}",
         name=name,
@@ -38,7 +38,7 @@ def made(name: str, image: str, *, state: str = "running", digest: str = "by com
         oneoff=False,
         command=(),
         environment={},
-        digest=digest,
+        config_hash=config_hash,
     )
 
 
@@ -76,12 +76,14 @@ class World:
                 image = release.images[service]
                 self.containers = [
                     *self.containers,
-                    replace(made(name, image, state="created", digest=f"for {count}"), id=f"id-{name}-{image[7:]}"),
+                    replace(
+                        made(name, image, state="created", config_hash=f"for {count}"), id=f"id-{name}-{image[7:]}"
+                    ),
                 ]
 
         return SimpleNamespace(
             config={"services": {"web": self.model}},
-            digests={"web": "by compose"},
+            config_hashes={"web": "by compose"},
             replicas=lambda _service: 2,
             create=create,
         )

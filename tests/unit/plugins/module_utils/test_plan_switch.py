@@ -26,7 +26,7 @@ class World:
         self.file.parent.mkdir()
         self.file.write_text("new")
         self.started = {"proxy": 100.0}
-        self.digests = {"proxy": "made of this"}
+        self.config_hashes = {"proxy": "made of this"}
         self.done: list[str] = []
         self.half_made: list[str] = []
         # the services whose container ended with code 0 and is not started again
@@ -57,7 +57,7 @@ class World:
         )
 
     def containers(self) -> list[SimpleNamespace]:
-        made = {"digest": "made of this", "image": "sha256:2"}
+        made = {"config_hash": "made of this", "image": "sha256:2"}
         return [
             SimpleNamespace(
                 service=name, good=name not in self.ended, finished=name in self.ended, started=started, **made
@@ -108,7 +108,7 @@ def test_one_that_was_started_afterwards_is_left_alone(world: World) -> None:
 
 def test_one_that_compose_would_make_otherwise_is_replaced(world: World) -> None:
     world.changed_at(50.0)
-    world.digests["proxy"] = "made of something else"
+    world.config_hashes["proxy"] = "made of something else"
     step = proxy_step(world)
     assert not step.done()
     step.apply()
@@ -117,12 +117,12 @@ def test_one_that_compose_would_make_otherwise_is_replaced(world: World) -> None
 
 def test_one_that_does_its_work_and_ends_is_run_once(world: World) -> None:
     world.changed_at(50.0)
-    world.started["buckets"], world.digests["buckets"] = 100.0, "made of this"
+    world.started["buckets"], world.config_hashes["buckets"] = 100.0, "made of this"
     world.ended = {"buckets", "proxy"}
     assert start_services(world.site, NEW, None, "start what else differs", ["buckets"]).done()
     # what serves is not meant to end
     assert not proxy_step(world).done()
-    world.digests["buckets"] = "made of something else"
+    world.config_hashes["buckets"] = "made of something else"
     assert not start_services(world.site, NEW, None, "start what else differs", ["buckets"]).done()
 
 

@@ -34,7 +34,7 @@ class World:
         self.looks = 0
         self.live_after: int | None = None
         docker = SimpleNamespace(
-            signal=lambda ids, name: self.told.append(f"{name} {ids}"),
+            kill=lambda ids, name: self.told.append(f"{name} {ids}"),
             stop=lambda some: self.told.append(f"stop {[item.id for item in some]}"),
             logs=lambda _id, since: self.printed if since else "",
         )
@@ -122,7 +122,7 @@ def test_it_is_noted_before_it_is_told_so_that_a_kill_in_between_leaves_none_tha
     def killed(_ids: list[str], _name: str) -> None:
         raise SlipwayError("killed")
 
-    monkeypatch.setattr(world.site.docker, "signal", killed)
+    monkeypatch.setattr(world.site.docker, "kill", killed)
     with pytest.raises(SlipwayError):
         quiet(world.site, [WORKER])
     assert quieted(world.site, [WORKER]) == [WORKER]
