@@ -48,7 +48,7 @@ class Traffic(Protocol):
         """Return when containers that get no new requests have answered those they had, or have had their time."""
 
     def settled(self) -> bool:
-        """Whether a proxy that starts anew finds whatever containers people start by hand."""
+        """Whether a proxy that is restarted would find containers that people start by hand."""
 
     def settle(self) -> None:
         """Make it so, once no container runs but those that requests are sent to; the proxy itself notices nothing."""
@@ -99,7 +99,7 @@ class Unguided:
         """A container finishes what it answers within its grace period."""
 
     def settled(self) -> bool:
-        """It always does."""
+        """A proxy that finds containers by name always would."""
         return True
 
     def settle(self) -> None:
@@ -149,7 +149,7 @@ class _File:
 
     @property
     def settled(self) -> bool:
-        """Whether it cannot be more as it was: there may have been none."""
+        """Whether the file is as people wrote it, or was never theirs."""
         return not self._by_hand.is_file() or self.is_by_hand
 
     def settle(self) -> None:
