@@ -8,11 +8,13 @@ from typing import Any
 from ._certificate import Certificate
 from ._host_module import Module, carry, result_of
 from ._plan_rehearse import Policy, rehearse
+from ._process import come_after_visitors
 from ._site import Site
 
 
 def answer(module: Module, site: Site) -> dict[str, Any]:
     """Return the module's result."""
+    come_after_visitors()
     given, current = module.params, site.ledger.state().current
     certificate = Certificate.from_dict(given["certificate"]) if given["certificate"] else None
     policy = Policy(

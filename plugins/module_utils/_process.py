@@ -16,6 +16,14 @@ from ._errors import CommandError, SlipwayError, tail
 from ._psql import Sessions
 from ._quiet import quiet
 
+# As `nice` has it by default.
+_NICE = 10
+
+
+def come_after_visitors() -> None:
+    """Let this process, and what it starts from here on, have the processors that visitors leave."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+
 
 @dataclass(frozen=True)
 class Completed:

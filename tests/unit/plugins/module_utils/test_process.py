@@ -8,11 +8,13 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _call_backup, _call_rehearse, _call_stage
 from ansible_collections.slipway.release.plugins.module_utils._errors import CommandError, SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Ledger
-from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner
+from ansible_collections.slipway.release.plugins.module_utils._process import HostRunner, come_after_visitors
 from ansible_collections.slipway.release.plugins.module_utils._quiet import OFFLINE
 
 SLEEPS = "#!/bin/sh\necho $$ >{pid}\nexec sleep 60\n"
@@ -89,3 +91,29 @@ def test_an_owner_without_an_account_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(SlipwayError, match="belongs to the user id 54321, which has no account"):
         HostRunner().run(["true"], owner=54321)
+
+
+def _yield(told: str) -> None:
+    for _ in range(2):
+        come_after_visitors()
+    Path(told).write_text(HostRunner().run(["nice"]).stdout)
+
+
+def test_what_comes_after_visitors_starts_commands_that_do(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_yield, args=(str(tmp_path / "told"),))
+    process.start()
+    process.join(20)
+    assert int((tmp_path / "told").read_text()) == max(10, os.getpriority(os.PRIO_PROCESS, 0))
+
+
+@pytest.mark.parametrize("call", [_call_stage, _call_backup, _call_rehearse])
+def test_what_is_done_while_visitors_are_served_comes_after_them(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - a module
+    class FirstError(Exception):
+        pass
+
+    def first() -> None:
+        raise FirstError
+
+    monkeypatch.setattr(call, "come_after_visitors", first)
+    with pytest.raises(FirstError):
+        call.answer(None, None)
