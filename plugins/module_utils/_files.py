@@ -181,7 +181,7 @@ def read_inside(directory: Path, name: str) -> bytes | None:
     """What a plain file holds that lies inside a directory of somebody's; None where there is none.
 
     Whoever may write there must not have root read what lies elsewhere. A directory on the way may be a link that
-    stays inside.
+    stays inside, or that leads where root alone may write.
 
     :raises SlipwayError: it is no plain file or too large, or lies outside.
     """
@@ -190,7 +190,9 @@ def read_inside(directory: Path, name: str) -> bytes | None:
         with opened(os.path.realpath(path.parent), os.O_RDONLY | os.O_DIRECTORY) as parent:
             # where it really is, whatever bears its name meanwhile
             place = Path(f"/proc/self/fd/{parent}").readlink()
-            if root not in (place, *place.parents):
+            status = os.fstat(parent)
+            only_root_s = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if root not in (place, *place.parents) and not only_root_s:
                 raise SlipwayError(f"{path} lies in {place}, outside {directory}: put it inside")
             with open_plain(Path(path.name), parent) as stream:
                 content = stream.read(LARGEST_INSIDE + 1)
@@ -198,6 +200,8 @@ def read_inside(directory: Path, name: str) -> bytes | None:
         return None
     except NotPlainError as error:
         raise SlipwayError(f"{path} is a link or no regular file: put a regular file in its place") from error
+    except OSError as error:
+        raise SlipwayError(f"{path} cannot be read ({error.strerror}): see who may, and what leads there") from error
     if len(content) > LARGEST_INSIDE:
         raise SlipwayError(f"{path} is larger than {LARGEST_INSIDE // 1_000_000} MB: put a smaller one in its place")
     return content

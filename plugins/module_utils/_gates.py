@@ -9,6 +9,7 @@ import sys
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -682,6 +683,10 @@ def look(site: Site, request: Request) -> Answer:
         return Observation("gate", name, site.ledger.now(), None, None, ok=ok, detail=detail)
 
     rest = [name for name in GATES[request.verb] if name not in _HOST]
+    if "checkout" in rest:
+        # that gate says why, and no other has git run then
+        with suppress(CheckoutError):
+            site.checkout.check()
     with ThreadPoolExecutor(max_workers=4) as pool:
         foundation = list(pool.map(one, _HOST))
         if not all(item.ok for item in foundation):

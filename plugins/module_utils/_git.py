@@ -40,6 +40,7 @@ class Checkout:
         self._runner = runner
         self.directory = directory
         self._url = url
+        self._refusal: CheckoutError | None = None
 
     @property
     def exists(self) -> bool:
@@ -48,37 +49,45 @@ class Checkout:
 
     @property
     def owner(self) -> tuple[int, int]:
-        """The uid and gid that the checkout belongs to; those of its nearest existing parent before it is there.
+        """The uid and gid that the checkout belongs to; those of its nearest existing parent before it is there."""
+        place = self.directory
+        while not place.exists():
+            place = place.parent
+        status = place.stat()
+        return status.st_uid, status.st_gid
 
-        git does as this user what the checkout's configuration and hooks say: nobody else may have written them.
+    def check(self) -> None:
+        """See that git does not do as one user what another says: it does what configuration and hooks say.
+
+        From then on it is not run here where that is not so. This is asked before a release comes in, and not on the
+        way back, which must not fail for it.
 
         :raises CheckoutError: the checkout is not one user's, or is root's and others may write there.
         """
+        try:
+            self._check()
+        except CheckoutError as error:
+            self._refusal = error
+            raise
+
+    def _check(self) -> None:
         if self.directory.is_symlink() and self.directory.lstat().st_uid != 0:
             # who made it decides where root writes
             raise CheckoutError(
                 f"{self.directory} is a link that is not root's: name what it leads to in application.directory"
             )
-        place = self.directory
-        while not place.exists():
-            place = place.parent
-        status = place.stat()
-        if place == self.directory:
-            self._check_is_of(status.st_uid)
-        return status.st_uid, status.st_gid
-
-    def check(self) -> None:
-        """Raise CheckoutError where git is not to be run here, or where a checkout is to be."""
-        _ = self.owner
-
-    def _check_is_of(self, uid: int) -> None:
-        git = self.directory / ".git"
+        if not self.directory.exists():
+            return
+        uid, git = self.owner[0], self.directory / ".git"
         # in others' checkouts root may have left a file or two
         inside = (git / "config", git / "hooks") if uid == 0 else ()
         for part in (self.directory.resolve(), git, *inside):
             if not os.path.lexists(part):
                 continue
             status = part.lstat()
+            if part in inside and stat.S_ISLNK(status.st_mode) and status.st_uid == 0 and part.exists():
+                # a company's own hooks lie elsewhere
+                status = part.stat()
             if status.st_uid != uid:
                 raise CheckoutError(
                     f"{part} belongs to the user id {status.st_uid} and {self.directory} to {uid}, as whom git would "
@@ -94,6 +103,8 @@ class Checkout:
                 )
 
     def _git(self, *arguments: str, directory: Path | None = None, timeout: float = 60, check: bool = True) -> str:
+        if self._refusal is not None:
+            raise self._refusal
         place = str(directory or self.directory)
         # never ask for a password, never start an editor: nobody is there to answer
         environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true"}

@@ -29,6 +29,8 @@ _DIRECTORY = re.compile(r"/[A-Za-z0-9_.@+/-]*")
 _VOLUME = re.compile(r"[a-zA-Z0-9._-]+")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?(?::[0-9]{1,5})?")
 _SERVER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+# Characters of the shortest token of a host of repositories.
+_SHORTEST_TOKEN = 20
 _ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _DIGEST = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}")
@@ -502,8 +504,9 @@ def _repository_url(value: str) -> str | None:
         parts = urlsplit(value if "://" in value else "")
     except ValueError:
         return "must be a Git URL or an absolute path"
-    # over SSH the name of a user is no secret; elsewhere a token may stand in its place
-    if parts.password is not None or (parts.username is not None and "ssh" not in parts.scheme):
+    # the name of a user is no secret; other than over SSH a token may stand in its place
+    token = "ssh" not in parts.scheme and len(parts.username or "") >= _SHORTEST_TOKEN
+    if parts.password is not None or token:
         return "must not contain a user, password or token: use a credential helper or an SSH key"
     return None
 

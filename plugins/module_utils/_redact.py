@@ -21,6 +21,8 @@ from ._scrub import HIDDEN, scrubbed
 
 # From so many characters on a value is hidden wherever it stands; a shorter one only where it is a word by itself.
 _ANYWHERE, _SHORTEST = 6, 3
+# Of fewer different characters is a line or a gap, and no secret.
+_VARIED = 3
 # Nobody keeps these secret, and hiding them would hide everything.
 _COMMON = frozenset(
     {"true", "false", "yes", "off", "none", "null", "production", "staging", "development", "localhost", "127.0.0.1"}
@@ -28,8 +30,15 @@ _COMMON = frozenset(
 # The least of a secret that counts where a text was cut.
 _LEAST_PART = 4
 _CUT_AFTER, _CUT_BEFORE = " ...", "... "
-# So long without a space is no text: what is packed in it was redacted before.
-_PACKED = 100_000
+# What later tasks go by is no text for people, whatever variable has the same value.
+_NAMES = frozenset(
+    {
+        *("archive", "at", "current", "id", "path", "phase", "previous", "probe", "release", "run", "since"),
+        *("standing", "taken_back", "unit", "verb", "version"),
+    }
+)
+# A name or a time by itself has a secret in it only by chance; an address or an assignment may have one.
+_CARRIES = re.compile(r"\s|://|[=@\"']")
 # Names of runs and backups look like tokens, digests do too.
 _RUN = re.compile(r"((?<![\w+=-])\d{8}T\d{6}Z(?:-[a-z_]{1,20}){0,3}(?![\w+=-]))")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -56,10 +65,10 @@ def known_secrets(
     for name, value in {pair for mapping in variables for pair in mapping.items()}:
         secret = bool(secret_values({name: value}))
         for part in _parts(value):
-            if part in plain or part.lower() in _COMMON:
+            if part in plain or part.lower() in _COMMON or len(set(part.strip())) < _VARIED:
                 continue
             if len(part) >= _ANYWHERE:
-                anywhere.update(_forms(part))
+                anywhere.update(form for form in _forms(part) if len(form.strip()) >= _ANYWHERE)
             elif len(part) >= _SHORTEST and (secret or (name in required and not part.isdigit())):
                 words.add(part)
     return anywhere, words
@@ -90,8 +99,11 @@ def _parts(value: str) -> Iterator[str]:
 
 def _forms(value: str) -> set[str]:
     """A value as it stands, on one line, in an address, in JSON, in base64, and what a log's signature leaves of it."""
-    # what is no UTF-8 came through as it was
-    content = value.encode("utf-8", "surrogateescape")
+    try:
+        # what is no UTF-8 came through as it was
+        content = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        content = value.encode("utf-8", "replace")
     forms = {value, printable(value), " ".join(value.split()), quote(content, safe=""), json.dumps(value)[1:-1]}
     forms.add(base64.b64encode(content).decode().rstrip("="))
     left = masked(value)
@@ -112,10 +124,13 @@ class Secrets:
         )
 
     def hidden(self, value: Any, key: str = "") -> Any:  # noqa: ANN401 - anything that JSON holds
-        """The value without secrets in its texts, at whatever depth; keys, digests and archives stay."""
+        """The value without secrets in its texts, at whatever depth; keys, digests and names stay."""
         if isinstance(value, str):
-            packed = len(value) >= _PACKED and " " not in value
-            return value if packed or _is_digest(value, key) else self._hide(value)
+            if key in _NAMES or _is_digest(value, key):
+                return value
+            if not _CARRIES.search(value):
+                return HIDDEN if value in self.anywhere or self._word(value) == HIDDEN else value
+            return self._hide(value)
         if isinstance(value, Mapping):
             return {name: self.hidden(held, str(name)) for name, held in value.items()}
         if isinstance(value, (list, tuple)):

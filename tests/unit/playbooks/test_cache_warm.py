@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,19 @@ OWN = [
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    "variables, title", [({}, "A cache is not warm"), ({"verdict_criteria": OWN}, "A key is missing")]
+    "variables, options, title",
+    [
+        ({}, (), "A cache is not warm"),
+        ({"verdict_criteria": OWN}, (), "A key is missing"),
+        ({}, ("-e", json.dumps({"verdict_criteria": OWN})), "A key is missing"),
+        # C2 is not among them
+        ({"verdict_criteria": OWN[:1]}, (), "A cache is not warm"),
+    ],
 )
 def test_a_cache_that_is_not_warm_fails_the_run_by_the_inventory_s_own_criterion(
-    tmp_path: Path, variables: dict[str, object], title: str
+    tmp_path: Path, variables: dict[str, object], options: tuple[str, ...], title: str
 ) -> None:
-    run = play(tmp_path, ["cold"], playbook="cache_warm", **variables)
+    run = play(tmp_path, ["cold"], *options, playbook="cache_warm", **variables)
     assert run.code != 0
     assert f"C2 {title}: agents: no such key" in run.printed
 

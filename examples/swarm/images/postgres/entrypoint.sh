@@ -18,7 +18,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
     # Slipway reads slow statements in the log
     echo "log_min_duration_statement = 250ms" >>"$PGDATA/postgresql.conf"
-    pg_ctl --pgdata="$PGDATA" --wait --options="-c listen_addresses='' ${*:2}" start >/dev/null
+    options=$(printf '%q ' "${@:2}" -c listen_addresses=)
+    pg_ctl --pgdata="$PGDATA" --wait --options="$options" start >/dev/null
     [ "$database" = postgres ] || createdb --username="$user" "$database"
     pg_ctl --pgdata="$PGDATA" --wait stop >/dev/null
 fi

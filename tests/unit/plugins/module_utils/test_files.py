@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _files
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._files import (
     LARGEST_INSIDE,
@@ -295,6 +296,7 @@ def test_a_link_is_refused_wherever_it_leads(directory: Path, target: str) -> No
 @pytest.mark.promise("D4")
 def test_a_directory_on_the_way_that_leads_outside_is_refused(directory: Path) -> None:
     (directory / "elsewhere").symlink_to("..")
+    directory.parent.chmod(0o775)
     with pytest.raises(SlipwayError, match=r"/app/elsewhere/secret lies in .*, outside .*/app: put it inside"):
         read_inside(directory, "elsewhere/secret")
 
@@ -316,3 +318,30 @@ def test_what_is_too_large_is_refused(directory: Path) -> None:
     (directory / "page").write_bytes(b"x" * (LARGEST_INSIDE + 1))
     with pytest.raises(SlipwayError, match="/app/page is larger than 1 MB"):
         read_inside(directory, "page")
+
+
+@pytest.mark.promise("D4")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a directory of root's")
+def test_a_directory_on_the_way_may_lead_where_root_alone_writes(directory: Path) -> None:
+    (directory / "elsewhere").symlink_to("..")
+    directory.parent.chmod(0o755)
+    assert read_inside(directory, "elsewhere/secret") == b"root's own"
+    os.chown(directory.parent, 1000, 1000)
+    with pytest.raises(SlipwayError, match="outside"):
+        read_inside(directory, "elsewhere/secret")
+
+
+@pytest.mark.promise("D4")
+def test_behind_a_link_to_itself_there_is_no_file(directory: Path) -> None:
+    (directory / "round").symlink_to("round")
+    assert read_inside(directory, "round/page") is None
+
+
+@pytest.mark.promise("D4")
+def test_a_file_that_may_not_be_read_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_path: Path, _within: int) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(_files, "open_plain", denied)
+    with pytest.raises(SlipwayError, match=r"/app/public/page cannot be read \(Permission denied\)"):
+        read_inside(directory, "public/page")

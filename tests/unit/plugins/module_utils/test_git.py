@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -224,10 +225,21 @@ class Forbidden:
 
 def refused(directory: Path) -> str:
     """Why git is not run in a directory."""
+    made = Checkout(cast("Any", Forbidden()), directory, "/srv/git/shop.git")
     with pytest.raises(SlipwayError) as caught:
-        Checkout(cast("Any", Forbidden()), directory, "/srv/git/shop.git").changes()
+        made.check()
+    with pytest.raises(SlipwayError) as again:
+        made.changes()
+    assert str(again.value) == str(caught.value)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def accepted(directory: Path) -> tuple[int, int]:
+    """As whom git is run in a directory where it may be."""
+    made = Checkout(HostRunner(), directory, "/srv/git/shop.git")
+    made.check()
+    return made.owner
 
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who alone may give files away")
@@ -252,7 +264,7 @@ def test_a_link_that_root_made_leads_to_a_checkout(checkout: Checkout, tmp_path:
     (tmp_path / "link").symlink_to(checkout.directory)
     os.chown(checkout.directory, 1000, 1000)
     os.chown(checkout.directory / ".git", 1000, 1000)
-    assert Checkout(HostRunner(), tmp_path / "link", "/srv/git/shop.git").owner == (1000, 1000)
+    assert accepted(tmp_path / "link") == (1000, 1000)
 
 
 @AS_ROOT
@@ -279,7 +291,7 @@ def test_root_does_not_do_what_others_may_write(checkout: Checkout, part: str, r
 @AS_ROOT
 def test_root_s_own_group_may_write(checkout: Checkout) -> None:
     checkout.directory.chmod(0o775)
-    assert checkout.owner == (0, 0)
+    assert accepted(checkout.directory) == (0, 0)
 
 
 @AS_ROOT
@@ -299,7 +311,24 @@ def test_in_somebody_s_own_checkout_root_may_have_left_a_file(checkout: Checkout
     for part in ("", ".git"):
         os.chown(checkout.directory / part, 1000, 1000)
     checkout.directory.chmod(0o2775)
-    assert checkout.owner == (1000, 1000)
+    assert accepted(checkout.directory) == (1000, 1000)
+
+
+@AS_ROOT
+def test_hooks_that_root_keeps_elsewhere_are_root_s(checkout: Checkout, tmp_path: Path) -> None:
+    hooks = checkout.directory / ".git/hooks"
+    shutil.rmtree(hooks, ignore_errors=True)
+    (tmp_path / "hooks").mkdir()
+    hooks.symlink_to(tmp_path / "hooks")
+    assert accepted(checkout.directory) == (0, 0)
+    (tmp_path / "hooks").chmod(0o777)
+    assert "others may write there" in refused(checkout.directory)
+
+
+@AS_ROOT
+def test_on_the_way_back_git_is_run_all_the_same(checkout: Checkout) -> None:
+    os.chown(checkout.directory / ".git", 1000, 1000)
+    assert checkout.changes() == []
 
 
 def test_a_worktree_of_one_user_s_is_a_checkout(checkout: Checkout, tmp_path: Path) -> None:
@@ -308,4 +337,5 @@ def test_a_worktree_of_one_user_s_is_a_checkout(checkout: Checkout, tmp_path: Pa
     if os.geteuid() == 0:
         os.chown(tree.directory, 1000, 1000)
         os.chown(tree.directory / ".git", 1000, 1000)
+    tree.check()
     assert tree.owner[0] == (os.geteuid() or 1000)

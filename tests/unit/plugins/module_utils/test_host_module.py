@@ -189,15 +189,34 @@ def test_what_a_call_needs_later_stays_whatever_variable_has_it_too(tmp_path: Pa
         "VERB=deploy",
         "APP_VERSION=2026.11-rc1",
         "A=canary-4711",
+        # a part of a time and of a release, a kind of observation, the beginning of a path, and gaps
+        "SHOP_API_VERSION=2026-11",
+        "SENTRY_RELEASE=2026.12",
+        "BACKUP_USER=backup",
+        "BACKUP_DIR=/var/backups",
+        'BANNER="        "',
+        'RULE="--------"',
+        'INDENTED="a       "',
     ]
     (tmp_path / ".env").write_text("\n".join(lines))
-    run = {"verb": "deploy", "commit": "a" * 40, "previous": "2026.11-rc1"}
+    run = {"verb": "deploy", "commit": "a" * 40, "previous": "2026.11-rc1", "release": "2026.12.3"}
+    seen = Observation(
+        "backup", "b1", "2026-11-23T08:00:00.000Z", None, None, ok=True, detail="a backup a -------- 4 MB"
+    )
+    known = {"run": run, "since": at, "path": str(tmp_path), "fetched": "/var/backups/shop/b1.age"}
 
     def answer(_: Module, site: Site) -> dict[str, Any]:
-        return {"run": run, "path": str(site.directory), "deploy": "canary-4711"}
+        del site
+        return {**known, "observations": [seen.to_dict()], "deploy": "canary-4711", "url": "a://b?c=canary-4711"}
 
     told = call(answer, [], application={**APPLICATION, "directory": str(tmp_path)}, verb="deploy")
-    assert told == {"run": run, "path": str(tmp_path), "deploy": "********"}
+    hidden = {"deploy": "********", "url": "a://b?c=********"}
+    assert told == {**known, **hidden, "observations": [{**seen.to_dict(), "detail": "a ******** a -------- 4 MB"}]}
+
+
+def test_a_value_that_no_encoding_knows_is_no_traceback(tmp_path: Path) -> None:
+    told = call(lambda *_: {"a": "b"}, ["x\ud800y-4711"], application={**APPLICATION, "directory": str(tmp_path)})
+    assert told == {"a": "b"}
 
 
 def test_a_profile_that_is_wrong_is_a_failure_too() -> None:

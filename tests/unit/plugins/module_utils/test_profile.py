@@ -138,13 +138,17 @@ def test_the_message_of_the_error_is_one_line() -> None:
             ("repository/url", url, "application.repository.url: must not contain a user, password or token: use a")
             for url in (
                 "https://u:p@git.example.test/x",
-                "https://ghp_token@git.example.test/x",
-                "HTTP://ghp_token@git.example.test/x",
-                "ftp://ghp_token@git.example.test/x",
+                "https://ghp_16C7e42F292c6912E7710c838347Ae178B4a@git.example.test/x",
+                "HTTP://ghp_16C7e42F292c6912E7710c838347Ae178B4a@git.example.test/x",
+                "ftp://ghp_16C7e42F292c6912E7710c838347Ae178B4a@git.example.test/x",
                 "ssh://git:p@git.example.test/x",
             )
         ),
-        ("repository/url", "https://ghp_token@[git/x", "application.repository.url: must be a Git URL"),
+        (
+            "repository/url",
+            "https://ghp_16C7e42F292c6912E7710c838347Ae178B4a@[git/x",
+            "application.repository.url: must be a Git URL",
+        ),
         ("services/web", "a b", "application.services.web: must be the name of a Compose service"),
         ("services/worker", "web", "application.services: 'web' plays two parts"),
         ("services/databse", "x", "application.services.databse: is unknown: did you mean database?"),
@@ -237,10 +241,13 @@ def test_the_message_about_a_form_shows_no_password() -> None:
     assert PASSWORD not in str(problems(changed("login/form/session[password]", [PASSWORD])))
 
 
-def test_the_message_about_a_repository_shows_no_token_and_a_user_over_ssh_is_none() -> None:
-    for url in ("https://ghp_token@git.example.test/x", "https://ghp_token@[git/x"):
-        assert "ghp_token" not in str(problems(changed("repository/url", url)))
-    for url in ("ssh://git@git.example.test/x", "git@git.example.test:x", "https://git.example.test/x@1"):
+def test_the_message_about_a_repository_shows_no_token_and_the_name_of_a_user_is_none() -> None:
+    for url in (
+        "https://ghp_16C7e42F292c6912E7710c838347Ae178B4a@git.example.test/x",
+        "https://ghp_16C7e42F292c6912E7710c838347Ae178B4a@[git/x",
+    ):
+        assert "ghp_16C7" not in str(problems(changed("repository/url", url)))
+    for url in ("ssh://git@git.example.test/x", "git@git.example.test:x", "https://anna@git.example.test/x@1"):
         assert Profile.parse(changed("repository/url", url)).repository.url == url
 
 
