@@ -72,8 +72,8 @@ def test_a_command_that_no_passed_test_typed_is_named(
     assert coverage.untyped(typists) == ["page.md: no test types `bad --very`", "page.md: no test types `new`"]
 
 
-@pytest.mark.parametrize("ended", ["failure", "error", "skipped"])
-def test_a_test_passed_when_it_did_with_all_of_its_parameters(
+@pytest.mark.parametrize("ended", ["failure", "error"])
+def test_a_test_passed_when_it_failed_with_none_of_its_parameters(
     coverage: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ended: str
 ) -> None:
     cases = [("good[1]", ""), ("good[2]", ""), ("bad[1]", ""), ("bad[2]", f"<{ended}/>"), ("bad[3]", "")]
@@ -81,6 +81,16 @@ def test_a_test_passed_when_it_did_with_all_of_its_parameters(
     (tmp_path / "unit.xml").write_text(f"<testsuite>{text}</testsuite>")
     monkeypatch.setattr(coverage, "RESULTS", tmp_path)
     assert coverage.passed("command") == {"typed": {"tests/a.py::good"}}
+
+
+def test_what_was_skipped_proves_nothing_and_takes_nothing_away(
+    coverage: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cases = [("good[1]", ""), ("good[2]", "<skipped/>"), ("never", "<skipped/>")]
+    text = "".join(CASE.format(name, end, name) for name, end in cases)
+    (tmp_path / "unit.xml").write_text(f"<testsuite>{text}</testsuite>")
+    monkeypatch.setattr(coverage, "RESULTS", tmp_path)
+    assert coverage.passed("command") == {"good[1]": {"tests/a.py::good"}}
 
 
 def test_the_check_fails_where_a_promise_is_not_proven_though_the_page_says_so_too(

@@ -203,7 +203,7 @@ def test_what_a_call_needs_later_stays_whatever_variable_has_it_too(tmp_path: Pa
     seen = Observation(
         "backup", "b1", "2026-11-23T08:00:00.000Z", None, None, ok=True, detail="a backup a -------- 4 MB"
     )
-    known = {"run": run, "since": at, "path": str(tmp_path), "fetched": "/var/backups/shop/b1.age"}
+    known = {"run": run, "since": seen.at, "path": str(tmp_path), "fetched": "/var/backups/shop/b1.age"}
 
     def answer(_: Module, site: Site) -> dict[str, Any]:
         del site
