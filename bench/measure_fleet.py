@@ -40,7 +40,6 @@ from lab.host import Host
 MOST = int(os.environ.get("SLIPWAY_BENCH_SITES", "64"))
 SIZES = [size for size in (1, 4, 16, MOST) if size <= MOST]
 FEW = 4
-PAIRS = 3
 CPU_BAR, WALL_BAR, CALLS_BAR = 1.2, 1.15, 1.0
 PATIENCE = 4 * 3600
 LONGEST = 3600  # seconds that a deploy may take
@@ -323,7 +322,7 @@ def measure(scratch: Path, made: Path, sites: dict[str, dict[str, Any]]) -> int:
         walls.append(one)
         return one.cpu
 
-    code = compare("fleet cpu", wide, lambda: deploy(FEW).cpu, CPU_BAR, pairs=PAIRS)
+    code = compare("fleet cpu", wide, lambda: deploy(FEW).cpu, CPU_BAR)
     slowest = max(walls, key=lambda one: one.wall / one.floor)
     holds = slowest.wall <= WALL_BAR * slowest.floor
     Line.of("fleet wall", "s", (slowest.wall, slowest.floor), bar=WALL_BAR, ok=holds).tell()
