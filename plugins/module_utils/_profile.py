@@ -507,7 +507,7 @@ def _repository_url(value: str) -> str | None:
     # the name of a user is no secret; other than over SSH a token may stand in its place
     token = "ssh" not in parts.scheme and len(parts.username or "") >= _SHORTEST_TOKEN
     if parts.password is not None or token:
-        return "must not contain a user, password or token: use a credential helper or an SSH key"
+        return "must not contain a password or token: use a credential helper or an SSH key"
     return None
 
 

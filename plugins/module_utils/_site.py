@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 # Seconds for which a look at the containers holds, where nothing was changed here.
 FRESH = 0.3
+# Of an env file: whatever is no UTF-8 comes through as it is.
+_ENCODING = ("utf-8", "surrogateescape")
 
 
 class EnvFile:
@@ -38,9 +42,19 @@ class EnvFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def _found(self) -> tuple[bytes, os.stat_result | None]:
+        """What it holds and whose that is, of one opening: others may put another file in its place meanwhile."""
+        try:
+            # a pipe would be waited for
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+                status = os.fstat(stream.fileno())
+                return (stream.read(), status) if stat.S_ISREG(status.st_mode) else (b"", None)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return b"", None
+
     def _text(self) -> str:
-        """What it holds; empty where there is no file. What is no UTF-8 comes through as it is."""
-        return self.path.read_bytes().decode("utf-8", "surrogateescape") if self.path.is_file() else ""
+        """What it holds; empty where there is no file."""
+        return self._found()[0].decode(*_ENCODING)
 
     def values(self) -> dict[str, str]:
         """The assignments in it, as Compose reads them; empty where there is no file."""
@@ -52,17 +66,19 @@ class EnvFile:
 
     def assign(self, changes: dict[str, str], owner: tuple[int, int]) -> None:
         """Set some keys, keeping the order of lines, the comments, and the file's owner and mode."""
-        content = _dotenv.changed(self._text(), changes).encode("utf-8", "surrogateescape")
-        mode = 0o600
-        if self.path.exists():
-            status = self.path.stat()
-            mode, owner = status.st_mode & 0o777, (status.st_uid, status.st_gid)
-        write_file(self.path, content, mode=mode, owner=owner)
+        content, status = self._found()
+        self._write(_dotenv.changed(content.decode(*_ENCODING), changes).encode(*_ENCODING), status, owner)
 
     def restore(self, content: bytes, owner: tuple[int, int]) -> None:
-        """Put back what the file held, byte for byte."""
-        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
-        write_file(self.path, content, mode=mode, owner=owner)
+        """Put back what the file held, byte for byte, keeping its owner and mode."""
+        self._write(content, self._found()[1], owner)
+
+    def _write(self, content: bytes, status: os.stat_result | None, owner: tuple[int, int]) -> None:
+        """Replace the file by one that belongs to whom it did; a new one is `owner`'s alone."""
+        if status is None:
+            write_file(self.path, content, owner=owner)
+        else:
+            write_file(self.path, content, mode=status.st_mode & 0o777, owner=(status.st_uid, status.st_gid))
 
 
 class Site:

@@ -15,6 +15,8 @@ import yaml
 from ansible_collections.slipway.release.plugins.module_utils.arguments import RETENTION_ARGUMENTS
 from ansible_collections.slipway.release.plugins.modules import conclude, migrate, rollback
 
+from tests.unit.playing import ansible_playbook
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 SHARED = {"application", "application_environment", "release_run", "release_version"}
@@ -82,6 +84,15 @@ def test_every_entry_point_has_a_task_file_and_is_used(role: Path) -> None:
     for name in entry_points(role):
         assert (role / f"tasks/{name}.yml").exists()
         assert (f"slipway.release.{role.name}", name) in used
+
+
+@pytest.mark.parametrize("role", [role.name for role in ROLES if "main" not in entry_points(role)])
+def test_a_role_that_is_parts_alone_is_not_played_as_a_whole(role: str, tmp_path: Path) -> None:
+    play = [{"hosts": "localhost", "gather_facts": False, "roles": [f"slipway.release.{role}"]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = ansible_playbook(tmp_path, tmp_path / "play.yml", "-i", "localhost,")
+    assert done.returncode == 2
+    assert "name the part with tasks_from" in done.stdout
 
 
 @each_role

@@ -135,7 +135,7 @@ def test_the_message_of_the_error_is_one_line() -> None:
         ("repository/url", "--upload-pack=x", "application.repository.url: must be a Git URL"),
         ("repository/url", "ext::sh -c x", "application.repository.url: must "),
         *(
-            ("repository/url", url, "application.repository.url: must not contain a user, password or token: use a")
+            ("repository/url", url, "application.repository.url: must not contain a password or token: use a")
             for url in (
                 "https://u:p@git.example.test/x",
                 "https://ghp_16C7e42F292c6912E7710c838347Ae178B4a@git.example.test/x",

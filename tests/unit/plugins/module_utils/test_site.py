@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.release.plugins.module_utils import _dotenv
 from ansible_collections.slipway.release.plugins.module_utils._errors import SlipwayError
 from ansible_collections.slipway.release.plugins.module_utils._ledger import Release
 from ansible_collections.slipway.release.plugins.module_utils._process import Completed
@@ -58,6 +59,44 @@ def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     EnvFile(path).assign({"SECRET": "x"}, OWNER)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_put_back_belongs_to_whom_the_file_did(tmp_path: Path) -> None:
+    path, other = tmp_path / ".env", 4711
+    path.write_text("A=2\n")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, other, other)
+    before = path.stat()
+    EnvFile(path).restore(b"A=1\n", OWNER)
+    assert path.read_bytes() == b"A=1\n"
+    after = path.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
+def test_another_file_in_its_place_gives_its_owner_to_nothing_that_it_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, theirs = tmp_path / ".env", tmp_path / "theirs"
+    path.write_text("SECRET=x\n")
+    path.chmod(0o600)
+    theirs.write_text("A=1\n")
+    theirs.chmod(0o644)
+
+    def swap(text: str, changes: Mapping[str, str]) -> str:
+        theirs.replace(path)
+        return changed(text, changes)
+
+    changed = _dotenv.changed
+    monkeypatch.setattr(_dotenv, "changed", swap)
+    EnvFile(path).assign({"A": "2"}, OWNER)
+    assert path.read_text() == "SECRET=x\nA=2\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_in_its_place_is_no_env_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    assert EnvFile(tmp_path / ".env").values() == {}
 
 
 class Containers(Host):
