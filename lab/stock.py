@@ -41,9 +41,16 @@ command git clone --quiet --bare "$work/shop" {repository}
 """
 ENVIRONMENT = """\
 APP_VERSION={version}
-DATABASE_URL=postgresql://shopkeeper:{password}@db/orders
+DATABASE_URL=postgresql://clerk:{password}@db/orders
 POSTGRES_PASSWORD={password}
 SECRET_KEY_BASE={key}
+"""
+# The application is no superuser, and owns what it makes by being a member of who is.
+CLERK = r"""
+until docker exec shop-db-1 pg_isready --quiet --host 127.0.0.1; do sleep 0.1; done
+password=$(sed -n 's/^POSTGRES_PASSWORD=//p' .env)
+docker exec --interactive shop-db-1 psql --quiet -v ON_ERROR_STOP=1 --username shopkeeper orders \
+  <<<"CREATE ROLE clerk LOGIN PASSWORD '$password' IN ROLE shopkeeper"
 """
 UP = "docker compose -f docker-compose.yml -f docker-compose.prod.yml"
 
@@ -75,6 +82,8 @@ def install(host: Host) -> None:
             "sudo install -d -o 1000 -g 1000 storage\n"
             "umask 077 && cat >.env\n"
             f"{UP} build --quiet\n"
+            f"{UP} up --detach db\n"
+            f"{CLERK}"
             f"{UP} up --detach\n"
             "for i in $(seq 240); do curl --fail --silent http://127.0.0.1/up >/dev/null && exit; sleep 0.5; done\n"
             f"{UP} logs app | tail -5 >&2; exit 1",

@@ -29,6 +29,20 @@ _FACTS = """
       'role_settings', (
         SELECT coalesce(json_agg(json_build_array(pg_get_userbyid(s.setrole), item)), '[]')
         FROM pg_db_role_setting s, unnest(s.setconfig) item WHERE s.setdatabase = 0 AND s.setrole <> 0),
+      'role_attributes', (
+        SELECT coalesce(json_agg(json_build_array(r.rolname, array_remove(ARRAY[
+          CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+          CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+          CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END, CASE WHEN NOT r.rolinherit THEN 'NOINHERIT' END
+          ], NULL))), '[]')
+        FROM pg_roles r WHERE r.rolname !~ '^pg_'),
+      'memberships', (
+        SELECT coalesce(json_agg(json_build_array(
+          pg_get_userbyid(m.roleid), pg_get_userbyid(m.member), array_remove(ARRAY[
+          CASE WHEN m.admin_option THEN 'ADMIN OPTION' END,
+          CASE WHEN to_jsonb(m)->>'inherit_option' = 'false' THEN 'INHERIT FALSE' END,
+          CASE WHEN to_jsonb(m)->>'set_option' = 'false' THEN 'SET FALSE' END], NULL))), '[]')
+        FROM pg_auth_members m WHERE pg_get_userbyid(m.member) !~ '^pg_'),
       'grants', CASE WHEN d.datacl IS NOT NULL THEN (
         SELECT coalesce(json_agg(json_build_array(nullif(pg_get_userbyid(g.grantee), 'unknown (OID=0)'),
                                                   g.privilege_type, g.is_grantable)), '[]')
@@ -54,6 +68,11 @@ _LISTS = frozenset(
     )
 )
 _PROVIDERS = {"i": "ICU", "b": "BUILTIN"}
+# What a role may be besides one that logs in, and how a membership may be other than usual.
+_ATTRIBUTES = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS", "NOINHERIT")
+_OPTIONS = ("ADMIN OPTION", "INHERIT FALSE", "SET FALSE")
+# Manifests of old have none of these.
+_YOUNGER = ("role_settings", "role_attributes", "memberships")
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class DatabaseFacts:
     :param grants: each a role, or None for everybody, a privilege, whether it may be passed on; None for the default.
     :param roles: the roles that own something in it, are granted something, or have settings.
     :param role_settings: each one of these roles and NAME=VALUE, in whatever database it is. The server keeps them.
+    :param role_attributes: each a role of the server, whatever it has to do with the database, and what it may.
+    :param memberships: each a role, a member of it, and in which ways that is other than usual.
     """
 
     owner: str
@@ -81,6 +102,8 @@ class DatabaseFacts:
     grants: Sequence[Sequence[Any]] | None
     roles: Sequence[str]
     role_settings: Sequence[Sequence[str]] = ()
+    role_attributes: Sequence[Sequence[Any]] = ()
+    memberships: Sequence[Sequence[Any]] = ()
 
     @classmethod
     def read(cls, query: Query, name: str) -> DatabaseFacts | None:
@@ -96,9 +119,8 @@ class DatabaseFacts:
     def parse(cls, data: Mapping[str, Any]) -> DatabaseFacts:
         """The facts out of a manifest."""
         try:
-            known = {name: data[name] for name in cls.__dataclass_fields__ if name != "role_settings"}
-            # manifests of old have none
-            return cls(**known, role_settings=data.get("role_settings", []))
+            known = {name: data[name] for name in cls.__dataclass_fields__ if name not in _YOUNGER}
+            return cls(**known, **{name: data.get(name, []) for name in _YOUNGER})
         except KeyError as error:
             raise SlipwayError(f"the manifest's facts of the database lack {error}") from error
 
@@ -114,9 +136,21 @@ class DatabaseFacts:
         words.append(f"LC_COLLATE {literal(self.collate)} LC_CTYPE {literal(self.ctype)}")
         return " ".join(words)
 
-    def dress_roles(self) -> str:
-        """The SQL that gives the roles of this database the settings that they have in whatever one."""
+    @property
+    def all_roles(self) -> set[str]:
+        """The roles that this database needs, and those of the server that may have to do with it."""
+        return {*self.roles, *(role for role, _ in self.role_attributes)}
+
+    def dress_roles(self, superuser: str) -> str:
+        """The SQL that gives all roles but `superuser`, which runs it, what they have on the server but a password."""
         statements = []
+        for role, attributes in self.role_attributes:
+            if attributes and role != superuser:
+                words = " ".join(word for word in _ATTRIBUTES if word in attributes)
+                statements.append(f"ALTER ROLE {quoted(role)} {words};\n")
+        for role, member, options in self.memberships:
+            words = ", ".join(word for word in _OPTIONS if word in options)
+            statements.append(f"GRANT {quoted(role)} TO {quoted(member)}{f' WITH {words}' if words else ''};\n")
         for role, setting in self.role_settings:
             key, _, value = setting.partition("=")
             statements.append(f"ALTER ROLE {quoted(role)} SET {_setting(key)} TO {_value(key, value)};\n")

@@ -225,9 +225,9 @@ class Scratch:
     def load(self, directory: Path, manifest: Mapping[str, Any]) -> None:
         """Restore a dump as the application's database, made like the one that it was taken of."""
         name, facts = self._site.profile.database.name, DatabaseFacts.parse(manifest["database"])
-        for role in self.database.missing_roles(facts.roles):
-            self.database.query(f"CREATE ROLE {quoted(role)} LOGIN", database="postgres")
-        self.database.query(facts.dress_roles(), database="postgres")
+        missing = self.database.missing_roles(sorted(facts.all_roles))
+        made = "".join(f"CREATE ROLE {quoted(role)} LOGIN;\n" for role in missing)
+        self.database.query(made + facts.dress_roles(self._superuser), database="postgres")
         # what the application made before the door was shut
         gone = f"{_SEND_AWAY}\nDROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE);\n"
         self.database.query(gone + facts.create(name), database="postgres")

@@ -46,7 +46,7 @@ class EnvFile:
         """What it holds and whose that is, of one opening: others may put another file in its place meanwhile."""
         try:
             # a pipe would be waited for
-            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
                 status = os.fstat(stream.fileno())
                 return (stream.read(), status) if stat.S_ISREG(status.st_mode) else (b"", None)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

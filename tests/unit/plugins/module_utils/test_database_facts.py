@@ -9,7 +9,7 @@ from ansible_collections.slipway.release.plugins.module_utils._errors import Sli
 
 pytestmark = pytest.mark.promise("M4")
 
-FACTS = DatabaseFacts("owner", "UTF8", "c", "C.UTF-8", "C.UTF-8", None, None, -1, [], None, ["owner"], [])
+FACTS = DatabaseFacts("owner", "UTF8", "c", "C.UTF-8", "C.UTF-8", None, None, -1, [], None, ["owner"], [], [], [])
 
 
 def test_facts_are_read_from_the_server_and_from_a_manifest_alike() -> None:
@@ -18,9 +18,25 @@ def test_facts_are_read_from_the_server_and_from_a_manifest_alike() -> None:
     assert DatabaseFacts.read(lambda _sql: [], "app") is None
 
 
-def test_a_manifest_of_old_knows_no_settings_of_roles() -> None:
-    old = {key: value for key, value in asdict(FACTS).items() if key != "role_settings"}
-    assert DatabaseFacts.parse(old).dress_roles() == ""
+def test_a_manifest_of_old_knows_the_names_of_roles_alone() -> None:
+    younger = ("role_settings", "role_attributes", "memberships")
+    facts = DatabaseFacts.parse({key: value for key, value in asdict(FACTS).items() if key not in younger})
+    assert facts.dress_roles("postgres") == ""
+    assert facts.all_roles == {"owner"}
+
+
+def test_roles_are_and_may_where_it_is_tried_what_they_are_and_may_here() -> None:
+    facts = replace(
+        FACTS,
+        role_attributes=[["boss", ["SUPERUSER"]], ["owner", ["CREATEDB", "NOINHERIT"]], ["clerk", []]],
+        memberships=[["owner", "clerk", []], ["pg_monitor", "owner", ["ADMIN OPTION", "SET FALSE"]]],
+    )
+    assert facts.all_roles == {"boss", "owner", "clerk"}
+    assert facts.dress_roles("boss").splitlines() == [
+        'ALTER ROLE "owner" CREATEDB NOINHERIT;',
+        'GRANT "owner" TO "clerk";',
+        'GRANT "pg_monitor" TO "owner" WITH ADMIN OPTION, SET FALSE;',
+    ]
 
 
 def test_settings_of_this_database_s_roles_go_where_it_is_tried() -> None:
@@ -28,7 +44,7 @@ def test_settings_of_this_database_s_roles_go_where_it_is_tried() -> None:
     printed = json.dumps({**asdict(FACTS), "role_settings": settings})
     facts = DatabaseFacts.read(lambda _sql: [[printed]], "app")
     assert facts is not None
-    assert facts.dress_roles().splitlines() == [
+    assert facts.dress_roles("postgres").splitlines() == [
         """ALTER ROLE "owner" SET "search_path" TO 'shop', 'public';""",
         """ALTER ROLE "owner" SET "lock_timeout" TO '5s';""",
     ]

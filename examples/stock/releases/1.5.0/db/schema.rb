@@ -8,5 +8,6 @@ ActiveRecord::Schema[7.2].define(version: 2026_11_20_080000) do
     t.string :note, null: false
     t.timestamps
     t.date :due_on
+    t.index ["due_on"], name: "index_orders_on_due_on"
   end
 end
