@@ -45,7 +45,7 @@ DATABASE_URL=postgresql://clerk:{password}@db/orders
 POSTGRES_PASSWORD={password}
 SECRET_KEY_BASE={key}
 """
-# The application is no superuser, and owns what it makes by being a member of who is.
+# The application's user is no superuser: it may make tables because it is a member of the database's owner.
 CLERK = r"""
 until docker exec shop-db-1 pg_isready --quiet --host 127.0.0.1; do sleep 0.1; done
 password=$(sed -n 's/^POSTGRES_PASSWORD=//p' .env)
