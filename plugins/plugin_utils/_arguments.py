@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -19,7 +20,13 @@ def name_of(action: ActionBase) -> str:
 
 
 def checked(action: ActionBase) -> tuple[Any, dict[str, Any]]:
-    """Check the arguments as Ansible does a module's; returns what it found, and the arguments with their defaults."""
+    """Check the arguments as Ansible does a module's; returns what it found, and the arguments with their defaults.
+
+    They are plain data from here on: what Ansible marks its texts with is of no use to us, and takes long to copy; a
+    day that YAML made a date is text again.
+    """
     module = importlib.import_module(f"{MODULES}.{name_of(action)}")
+    task = action._task  # noqa: SLF001 - Ansible gives an action its task so
+    task.args = json.loads(json.dumps(task.args, default=str))
     found, given = action.validate_argument_spec(module.ARGUMENTS, required_by=getattr(module, "REQUIRED_BY", None))
     return found, given

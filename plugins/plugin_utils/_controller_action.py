@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from typing import Any
 
@@ -24,9 +23,7 @@ class ControllerAction(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
             _, given = checked(self)
-            # what Ansible marks its texts with is of no use here, and a day that YAML made a date of is text again
-            plain = json.loads(json.dumps(given, default=str))
-            return {**result, "changed": False, **self.answer(plain)}
+            return {**result, "changed": False, **self.answer(given)}
         except SlipwayError as error:
             return {**result, "failed": True, "msg": str(error)}
 

@@ -57,6 +57,7 @@ _ON_CONTROLLER = frozenset(
     (
         "announce",
         "bundle",
+        "check_arguments",
         "fleet_gate",
         "read_evidence",
         "read_feedback",

@@ -51,7 +51,8 @@ class ActionModule(ActionBase):
             return {"failed": True, "lost_host": True, "msg": f"{site} cannot be reached (no route): check its power"}
         run = {"id": "1", "token": 7, "verb": "deploy", "release": "1.2.0", "previous": "1.1.0", "commit": "c0ffee"}
         expected = {"release": "1.1.0", "seconds": 74.0, "phases": {"stage": 3.0}}
-        return {"run": run, "already": False, "observations": [], "plan": ["deploy"], "expected": expected}
+        told = {"plan": ["deploy"], "met_before": [], "expected": expected}
+        return {"run": run, "already": False, "observations": [], **told}
 
     def stage(self, site, story, stands):
         if story == "slow":
