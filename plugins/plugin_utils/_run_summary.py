@@ -33,7 +33,7 @@ def summary(name: str, host: Mapping[str, Any], record: Mapping[str, Any]) -> li
     lines += _verdict(host["verdict"])
     if host["after"] is not None:
         lines.append(_plain(f"  After going back, {host['release_running'] or 'nothing'} was judged:"))
-        lines += _verdict(host["after"])
+        lines += _verdict(host["after"], unseen=False)
     for item in host["announced"]:
         lines += _announced(item)
     lines += _pushed_back(host["pushed_back"])
@@ -134,15 +134,21 @@ def _reasons(host: Mapping[str, Any]) -> list[Line]:
     return _wrapped("  ", f"{host['failed']['task']}: {host['failed']['msg']}", hang="    ", tone=BAD)
 
 
-def _verdict(verdict: Mapping[str, Any] | None) -> Iterator[Line]:
+def _verdict(verdict: Mapping[str, Any] | None, *, unseen: bool = True) -> Iterator[Line]:
+    """The lines about a verdict.
+
+    :param unseen: also those about what decides and was not seen: whoever goes back has no migrations to try, say.
+    """
     for item in (verdict or {}).get("criteria", ()):
-        mode = "" if item.get("mode") == "enforce" else f" ({item.get('mode')})"
+        decides = item.get("mode") == "enforce"
+        mode = "" if decides else f" ({item.get('mode')})"
         word = str(item.get("verdict"))
         shown = word.upper() if word == "rollback" else word
         title = _shortened(str(item.get("title")), _TITLE)
         head = f"  {item.get('id')!s:<3} {title:<{_TITLE}} {shown + mode}  "
         tone = _VERDICT_TONES.get(word, PLAIN)
-        if word == "inconclusive" and item.get("mode") != "enforce" and not item.get("count"):
+        told = decides and (unseen or item.get("observations"))
+        if word == "inconclusive" and not item.get("count") and not told:
             # what decides nothing and knows nothing is no reason to read on; the record has it
             continue
         if word == "hold":

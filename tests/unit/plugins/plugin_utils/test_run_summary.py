@@ -155,6 +155,16 @@ def test_missing_evidence_shows_the_reason() -> None:
     assert "      no evidence of page at the deadline" in text(story)
 
 
+def test_of_what_nobody_could_look_at_a_deploy_speaks_and_the_way_back_does_not() -> None:
+    unseen = {"verdict": "inconclusive", "count": 0, "observations": [], "reason": "no evidence"}
+    assert "R2  Critical functionality broken inconclusive\n      no evidence" in text(
+        Story().opened().judged("inconclusive", **unseen)
+    )
+    back = text(bad_deploy().judged("hold", deadline=True, **unseen))
+    assert "After going back, 1.1.0 was judged:\n  R1  Database migrations fail      hold" in back
+    assert "no evidence" not in back
+
+
 def test_a_criterion_that_decides_nothing_says_so() -> None:
     assert "ROLLBACK (shadow)" in text(Story().opened().judged("rollback", mode="shadow"))
 
