@@ -156,7 +156,7 @@ def test_missing_evidence_shows_the_reason() -> None:
 
 
 def test_of_what_nobody_could_look_at_a_deploy_speaks_and_the_way_back_does_not() -> None:
-    unseen = {"verdict": "inconclusive", "count": 0, "observations": [], "reason": "no evidence"}
+    unseen: dict[str, Any] = {"verdict": "inconclusive", "count": 0, "observations": [], "reason": "no evidence"}
     assert "R2  Critical functionality broken inconclusive\n      no evidence" in text(
         Story().opened().judged("inconclusive", **unseen)
     )
